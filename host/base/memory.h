@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The host's allocations. Running out of memory ends the process with status
+ * 70 after one line on stderr: the server rolls back, and the next run settles
+ * what was in doubt, exactly as after SIGKILL (promise 2). A second, half-tested
+ * way out would be worse. Scripts have a capped allocator of their own
+ * (host/script), where running out is an error that rolls back.
+ */
+#ifndef NEAP_BASE_MEMORY_H
+#define NEAP_BASE_MEMORY_H
+
+#include <stddef.h>
+
+void *neap_alloc(size_t size_bytes);               /* zeroed; never NULL */
+void *neap_realloc(void *block, size_t size_bytes); /* never NULL */
+char *neap_strdup(const char *text);               /* NULL gives NULL */
+char *neap_strndup(const char *text, size_t length);
+char *neap_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

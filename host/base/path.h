@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Files, as a hostile file system would have them: read once through one
+ * descriptor, never through a link out of the project, private where private.
+ */
+#ifndef NEAP_BASE_PATH_H
+#define NEAP_BASE_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "host/base/error.h"
+
+char *neap_path_join(const char *dir, const char *name); /* the caller frees */
+const char *neap_path_name(const char *path);            /* after the last '/' */
+
+/* Reads a whole regular file through one descriptor. `root` NULL, or the
+ * directory that the resolved file must lie in (else file.refused: "links out
+ * of the project"). Over size_max: file.refused. Appends a NUL that is not
+ * counted. The caller frees *text. */
+bool neap_path_read(const char *path, const char *root, size_t size_max, char **text,
+                    size_t *length, struct neap_error *err);
+/* Writes beside `path`, fsyncs, renames, fsyncs the directory. */
+bool neap_path_write(const char *path, const char *text, size_t length, int mode,
+                     struct neap_error *err);
+/* mkdir -p with 0700; refuses a directory of another owner or one others may
+ * write (HAZARDS H2, X5), naming it and the mend. */
+bool neap_path_private_dir(const char *path, struct neap_error *err);
+bool neap_path_exists(const char *path);
+/* NEAP_STATE_DIR, else $XDG_STATE_HOME/neap, else ~/.local/state/neap. The caller frees. */
+char *neap_path_state_dir(void);
+
+#endif

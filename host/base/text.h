@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Words: the nearest known one, and checks of what others call text.
+ */
+#ifndef NEAP_BASE_TEXT_H
+#define NEAP_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The word of `words` (NULL-terminated) nearest to `word` by edit distance, or
+ * NULL when none is near enough to be what was meant. */
+const char *neap_text_nearest(const char *word, const char *const *words);
+bool neap_text_is_utf8(const char *bytes, size_t length);
+/* Columns on a terminal (East Asian wide counts two, combining none). */
+size_t neap_text_width(const char *text);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * History: schema `neap` of the target and the one module that owns its SQL.
+ * neap.history is append-only; what is applied is the last row of each id. Also
+ * neap.step, the journal of steps without a transaction.
+ */
+#ifndef NEAP_CHANGE_HISTORY_H
+#define NEAP_CHANGE_HISTORY_H
+
+#include "bindings/pg/pg_client.h"
+#include "host/base/hash.h"
+
+#define NEAP_SCHEMA_VERSION 1
+
+enum neap_history_state {
+    NEAP_STATE_PENDING, /* never applied, or undone */
+    NEAP_STATE_APPLIED,
+    NEAP_STATE_PARTIAL, /* steps without a transaction, stopped halfway */
+};
+
+/* The last word on one migration. */
+struct neap_history_row {
+    int64_t seq;
+    char *id;           /* the digits */
+    char *name;         /* file name without digits and ending */
+    char *action;       /* apply, undo, baseline, accept, repair.applied, repair.pending */
+    enum neap_history_state state;
+    struct neap_hash exact, token;
+    char *run_id, *actor, *reason, *ticket, *at; /* NULL when none; `at` UTC */
+    int64_t duration_ms;
+};
+
+struct neap_history {
+    struct neap_history_row *rows; /* ordered by id as a number */
+    size_t count;
+    bool installed;                /* schema neap exists */
+    char target_head[NEAP_HASH_HEX_SIZE]; /* last event hash in neap.event, or "" */
+};
+
+/* Creates or upgrades schema neap, in one short transaction with a lock timeout;
+ * nothing is sent when it is current. history.version when it is newer than we
+ * know. Safe with 64 runners at once. */
+bool neap_history_install(struct pg_client *control, struct neap_error *err);
+/* One query for all of it. A target without schema neap gives installed=false
+ * and no rows: no error, nothing created. */
+bool neap_history_load(struct pg_client *control, struct neap_history *out,
+                       struct neap_error *err);
+const struct neap_history_row *neap_history_find(const struct neap_history *history,
+                                                 const char *id);
+void neap_history_clear(struct neap_history *history);
+
+/* What is to be recorded; borrowed. */
+struct neap_history_entry {
+    const char *attempt;   /* uuid: how an unknown COMMIT is settled */
+    const char *id, *name, *action;
+    const char *run_id, *actor, *reason, *ticket, *summary;
+    const struct neap_hash *exact, *token;
+    const void *bundle;    /* neap_source_bundle, or NULL */
+    size_t bundle_length;
+    int64_t duration_ms;
+    const char *xid;       /* the row is written only in this transaction; NULL: any */
+    int64_t lease_token;
+    const char *lsn;       /* NULL */
+};
+/* Queues the row on `client`; does not wait. When the transaction is not `xid`
+ * the statement fails: db.escaped. All names in it are schema-qualified. */
+bool neap_history_record(struct pg_client *client, const struct neap_history_entry *entry,
+                         struct neap_error *err);
+/* Is the attempt's row there? */
+bool neap_history_has_attempt(struct pg_client *control, const char *attempt, bool *found,
+                              struct neap_error *err);
+/* The stored copy of the last `apply`, `accept` or `baseline` of `id`; *bytes
+ * NULL when none was stored. The caller frees. */
+bool neap_history_bundle(struct pg_client *control, const char *id, void **bytes, size_t *length,
+                         struct neap_error *err);
+
+/* neap.step: one row per attempt of a step outside a transaction. */
+struct neap_step_row {
+    char *id;         /* migration */
+    int index;        /* 0-based */
+    char *name;
+    char *state;      /* intent, done, undo, undone, failed */
+    char *run_id, *attempt, *at;
+    struct neap_hash token; /* of the script when it ran */
+};
+struct neap_step_rows {
+    struct neap_step_row *rows; /* the last state of each (id, index), in order */
+    size_t count;
+};
+/* Records a state change by its own committed statement, and waits. */
+bool neap_history_step(struct pg_client *control, const struct neap_step_row *row,
+                       struct neap_error *err);
+/* Steps of migrations that are not settled (partial), or of `id` when given. */
+bool neap_history_steps(struct pg_client *control, const char *id, struct neap_step_rows *out,
+                        struct neap_error *err);
+/* Queued in the transaction that records the whole: its steps are settled. */
+bool neap_history_steps_settle(struct pg_client *client, const char *id, struct neap_error *err);
+void neap_step_rows_clear(struct neap_step_rows *rows);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Child processes: argument vectors, never a shell; a minimal environment; own
+ * process group; ended with their parent (PR_SET_PDEATHSIG); always reaped.
+ */
+#ifndef NEAP_LOOP_CHILD_H
+#define NEAP_LOOP_CHILD_H
+
+#include "host/base/buffer.h"
+#include "host/loop/loop.h"
+
+struct neap_child_opts {
+    const char *const *argv;    /* argv[0] is the file; NULL-terminated */
+    const char *const *env;     /* NULL: PATH, HOME, LANG, TZ, TMPDIR and no other */
+    const char *cwd;            /* NULL: ours */
+    const char *user;           /* drop to this user when we are root; NULL: stay */
+    const char *stdin_text;     /* fed then closed; NULL: /dev/null */
+    int64_t deadline_ms;        /* monotonic; then TERM, 2 s later KILL to the group */
+    size_t output_max;          /* kept bytes of each stream; the rest is counted */
+    bool inherit;               /* the terminal is the child's (psql); nothing is kept */
+    bool daemon;                /* outlives us: no PDEATHSIG, own session */
+};
+
+struct neap_child_result {
+    int exit_status;            /* or 128 + signal */
+    struct neap_buffer out;
+    struct neap_buffer err;
+};
+
+/* Starts the program and waits for its end. False only when it could not be
+ * started or its time passed; a non-zero status is a result. */
+bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
+                    struct neap_child_result *result, struct neap_error *err);
+void neap_child_result_clear(struct neap_child_result *result);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The project and its environments: neap.lua (run in the script sandbox), the
+ * environment variables and the flags, each value with its origin. Connects to
+ * nothing.
+ *
+ * neap.lua:
+ *   return {
+ *     environments = {
+ *       production = {
+ *         url = env "PRODUCTION_URL",     -- libpq URI or keywords; secrets from the
+ *         protected = true,               -- environment, a service or a passfile
+ *         role = "neap_migrator",         -- SET LOCAL ROLE in each step
+ *         timeout = "30s", lock_timeout = "500ms", lock_budget = "2min",
+ *         lease_wait = "30s", memory = "256MB",
+ *         system_identifier = "7301…", database = "shop",   -- identity pin
+ *         pooler = "transaction",         -- run through one knowingly
+ *         allow_superuser = true,
+ *       },
+ *     },
+ *     default = nil,                      -- no default environment unless named here
+ *     signing_key = "…", state_dir = "…",
+ *   }
+ */
+#ifndef NEAP_PROJECT_PROJECT_H
+#define NEAP_PROJECT_PROJECT_H
+
+#include "host/loop/loop.h"
+
+struct neap_environment {
+    char *name;            /* "production", "scratch", or "DATABASE_URL" when it has no name */
+    char *url;             /* conninfo; NULL: PG* alone. Holds secrets: never print */
+    bool scratch;          /* built in: bindings/scratch gives the url */
+    bool is_protected;
+    bool allow_superuser;
+    char *role;            /* or NULL */
+    char *system_identifier, *database; /* the pin, or NULL */
+    bool pooler;           /* `pooler = "transaction"`: run through one knowingly */
+    int64_t timeout_ms;       /* a step's deadline; default 30 s */
+    int64_t lock_timeout_ms;  /* per attempt; default 500 ms */
+    int64_t lock_budget_ms;   /* all attempts; default 2 min */
+    int64_t lease_wait_ms;    /* default 30 s */
+    int64_t lease_ttl_ms;     /* default 30 s */
+    int64_t connect_timeout_ms; /* default 10 s */
+    int64_t memory_bytes;     /* script cap; default 256 MB */
+};
+
+struct neap_setting {
+    const char *name;      /* "lock_timeout" */
+    char *value;           /* redacted, as people read it */
+    char *origin;          /* "default", "neap.lua", "--lock-timeout", "NEAP_LOCK_TIMEOUT", … */
+};
+
+struct neap_project {
+    char *dir;             /* absolute, resolved */
+    bool has_config;       /* neap.lua exists */
+    char *state_dir;
+    char *signing_key;     /* or NULL */
+    struct neap_environment env; /* the effective one */
+    bool has_env;          /* false: no target named (config.target when one is needed) */
+    struct neap_setting *settings; /* effective, with origin: for doctor */
+    size_t setting_count;
+    char **environment_names;      /* of neap.lua and "scratch", NULL-terminated */
+};
+
+/* What flags say; NULL or 0 where not given. */
+struct neap_project_opts {
+    const char *dir;       /* -C */
+    const char *env;       /* -e */
+    const char *timeout, *lock_timeout, *lock_budget, *lease_wait, *memory, *state_dir;
+};
+
+/* flag beats environment variable (NEAP_*) beats neap.lua beats default. Errors:
+ * config.invalid naming the file, the key and the nearest known one; an unknown
+ * -e names the ones there are. neap.lua readable by others while it holds a
+ * password is refused (HAZARDS X5). */
+bool neap_project_open(struct neap_loop *loop, const struct neap_project_opts *opts,
+                       struct neap_project *out, struct neap_error *err);
+/* config.target, saying both ways, when no target is named. */
+bool neap_project_need_target(const struct neap_project *project, struct neap_error *err);
+void neap_project_clear(struct neap_project *project);
+
+#endif
