@@ -11,6 +11,8 @@
 #ifndef NEAP_SCRIPT_SCRIPT_H
 #define NEAP_SCRIPT_SCRIPT_H
 
+#include <jansson.h>
+
 #include "bindings/pg/pg_client.h"
 #include "host/script/source.h"
 
@@ -78,6 +80,6 @@ void neap_script_close(struct neap_script *script); /* NULL is allowed */
  * and gives the table it returns as JSON. Durations and sizes stay text.
  * config.invalid with file and line. New reference in *out. */
 bool neap_script_config(struct neap_loop *loop, const char *path, const char *text, size_t length,
-                        struct json_t **out, struct neap_error *err);
+                        json_t **out, struct neap_error *err);
 
 #endif
