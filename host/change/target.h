@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A target that was looked at before anything is sent to it: who it is, whether
+ * it is the pinned one, whether it can be written to, whether a pooler is in
+ * the way (HAZARDS T17, T18). It owns the two sessions: `control` for the
+ * bookkeeping, `work` for scripts.
+ */
+#ifndef NEAP_CHANGE_TARGET_H
+#define NEAP_CHANGE_TARGET_H
+
+#include "bindings/pg/pg_client.h"
+#include "host/change/environment.h"
+
+struct neap_target {
+    struct neap_loop *loop;
+    const struct neap_environment *env; /* borrowed */
+    struct pg_client *control;
+    struct pg_client *work;    /* NULL until neap_target_work */
+    char *system_identifier;
+    char *database;
+    char *user;
+    char *identity;            /* "<system identifier>/<database oid>" */
+    char *timeline;
+    char *server_version;      /* "15.20" */
+    int server_version_num;
+    bool direct;               /* no pooler between us and the server */
+    bool superuser;
+    bool standby;              /* in recovery, or default_transaction_read_only */
+};
+
+/* Connects `control` and looks. Errors: db.connect, target.wrong (pin),
+ * db.pooler (not allowed by the environment). With `change` also target.standby
+ * and policy.refused (superuser on a protected environment). */
+bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env, bool change,
+                      struct neap_target **out, struct neap_error *err);
+/* Makes sure that `work` is a live session on the same server: opens it when it
+ * is not there or was lost. target.wrong when it leads elsewhere. */
+bool neap_target_work(struct neap_target *target, struct neap_error *err);
+/* The same for `control` after it was lost. */
+bool neap_target_control(struct neap_target *target, struct neap_error *err);
+void neap_target_drop_work(struct neap_target *target);
+void neap_target_close(struct neap_target *target); /* NULL is allowed */
+
+#endif
