@@ -1,0 +1,12 @@
+-- SPDX-License-Identifier: MIT
+std = "lua54"
+max_line_length = 100
+exclude_files = { "build*/**" }
+-- What the script contract gives to a migration (host/script).
+local contract = { "migration", "runbook", "irreversible", "unverified", "neap", "env" }
+files["migrations/**"] = { read_globals = contract }
+files["runbooks/**"] = { read_globals = contract }
+files["stdlib/neap/**"] = { read_globals = contract }
+files["stdlib/neap/_meta/**"] = { ignore = { "." } }
+files["tests/e2e/**"] = { std = "+busted" }
+files["tests/spec/**"] = { std = "+busted", read_globals = contract }
