@@ -19,7 +19,8 @@ void neap_buffer_add_text(struct neap_buffer *buffer, const char *text);
 void neap_buffer_add_char(struct neap_buffer *buffer, char c);
 void neap_buffer_add_format(struct neap_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void neap_buffer_add_vformat(struct neap_buffer *buffer, const char *format, va_list args);
+void neap_buffer_add_vformat(struct neap_buffer *buffer, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* The text, never NULL; borrowed. */
 const char *neap_buffer_text(const struct neap_buffer *buffer);
 /* Hands the bytes over (the caller frees; never NULL) and leaves it empty. */

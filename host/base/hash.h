@@ -35,7 +35,7 @@ bool neap_hash_from_hex(const char *text, struct neap_hash *out);
 /* A random (version 4) uuid in lower case. */
 void neap_uuid(char text[NEAP_UUID_SIZE]);
 #define NEAP_RUN_ID_SIZE 27
-/* Sortable run id: UTC seconds and 64 random bits, "20261120T210538-9f3c…":
+/* Sortable run id: UTC seconds and 50 random bits, "20261120T210538-9f3cq7hx2m":
  * 15 + 1 + 10 characters, safe in a file name and in application_name. */
 void neap_run_id(char text[NEAP_RUN_ID_SIZE]);
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * BLAKE2b-256 by libsodium, hex, and random ids. libsodium wants sodium_init
+ * before its random numbers; it is idempotent, so whoever needs it calls it.
+ */
+#include "host/base/hash.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+_Static_assert(sizeof(crypto_generichash_state) <= sizeof(struct neap_hasher),
+               "the streaming state fits");
+_Static_assert(crypto_generichash_BYTES == NEAP_HASH_SIZE, "BLAKE2b-256");
+
+/* Without random numbers there are no run ids and nothing may run. */
+static void make_ready(void)
+{
+    if (sodium_init() < 0)
+        abort();
+}
+
+void neap_hash_bytes(const void *bytes, size_t length, struct neap_hash *out)
+{
+    make_ready();
+    crypto_generichash(out->bytes, sizeof out->bytes, bytes, length, NULL, 0);
+}
+
+static crypto_generichash_state *state_of(struct neap_hasher *hasher)
+{
+    return (crypto_generichash_state *)(void *)hasher->state;
+}
+
+void neap_hasher_init(struct neap_hasher *hasher)
+{
+    make_ready();
+    crypto_generichash_init(state_of(hasher), NULL, 0, NEAP_HASH_SIZE);
+}
+
+void neap_hasher_add(struct neap_hasher *hasher, const void *bytes, size_t length)
+{
+    crypto_generichash_update(state_of(hasher), bytes, length);
+}
+
+void neap_hasher_end(struct neap_hasher *hasher, struct neap_hash *out)
+{
+    crypto_generichash_final(state_of(hasher), out->bytes, sizeof out->bytes);
+}
+
+bool neap_hash_equal(const struct neap_hash *a, const struct neap_hash *b)
+{
+    return sodium_memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+void neap_hash_hex(const struct neap_hash *hash, char text[NEAP_HASH_HEX_SIZE])
+{
+    sodium_bin2hex(text, NEAP_HASH_HEX_SIZE, hash->bytes, sizeof hash->bytes);
+}
+
+/* Lower case only: one hash has one spelling. */
+bool neap_hash_from_hex(const char *text, struct neap_hash *out)
+{
+    size_t length = 0;
+
+    if (strlen(text) != NEAP_HASH_HEX_SIZE - 1 || strspn(text, "0123456789abcdef") != strlen(text))
+        return false;
+    return sodium_hex2bin(out->bytes, sizeof out->bytes, text, NEAP_HASH_HEX_SIZE - 1, NULL,
+                          &length, NULL) == 0 &&
+           length == sizeof out->bytes;
+}
+
+void neap_uuid(char text[NEAP_UUID_SIZE])
+{
+    uint8_t b[16];
+
+    make_ready();
+    randombytes_buf(b, sizeof b);
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    snprintf(text, NEAP_UUID_SIZE,
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+             b[15]);
+}
+
+void neap_run_id(char text[NEAP_RUN_ID_SIZE])
+{
+    /* 32 letters that cannot be misread: no i, l, o, u. */
+    static const char letters[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    uint8_t random[10];
+    char tail[sizeof random + 1] = "";
+    time_t now = time(NULL);
+    struct tm parts;
+    char head[16] = "";
+
+    make_ready();
+    randombytes_buf(random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        tail[i] = letters[random[i] & 31];
+    gmtime_r(&now, &parts);
+    strftime(head, sizeof head, "%Y%m%dT%H%M%S", &parts);
+    snprintf(text, NEAP_RUN_ID_SIZE, "%s-%s", head, tail);
+}

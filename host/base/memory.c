@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The host's allocations. Running out ends the process here, in one place; the
+ * last words use write(2) alone, because stdio might allocate.
+ */
+#include "host/base/memory.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXIT_BUG 70
+
+static _Noreturn void end_without_memory(void)
+{
+    static const char words[] = "error: neap ran out of memory; what was in doubt is settled by "
+                                "the next run\n";
+    ssize_t ignored = write(STDERR_FILENO, words, sizeof words - 1);
+
+    (void)ignored;
+    _exit(EXIT_BUG);
+}
+
+void *neap_alloc(size_t size_bytes)
+{
+    void *block = calloc(1, size_bytes ? size_bytes : 1);
+
+    if (!block)
+        end_without_memory();
+    return block;
+}
+
+void *neap_realloc(void *block, size_t size_bytes)
+{
+    void *moved = realloc(block, size_bytes ? size_bytes : 1);
+
+    if (!moved)
+        end_without_memory();
+    return moved;
+}
+
+char *neap_strdup(const char *text)
+{
+    return text ? neap_strndup(text, strlen(text)) : NULL;
+}
+
+char *neap_strndup(const char *text, size_t length)
+{
+    size_t used = strnlen(text, length);
+    char *copy = neap_alloc(used + 1);
+
+    memcpy(copy, text, used);
+    return copy;
+}
+
+char *neap_format(const char *format, ...)
+{
+    va_list args;
+    char *text = NULL;
+
+    va_start(args, format);
+    text = neap_vformat(format, args);
+    va_end(args);
+    return text;
+}
+
+char *neap_vformat(const char *format, va_list args)
+{
+    char *text = NULL;
+
+    if (vasprintf(&text, format, args) < 0)
+        end_without_memory();
+    return text;
+}
