@@ -24,13 +24,30 @@ struct glue_context {
     lua_State *main;      /* the state's main thread */
     lua_State *volatile running; /* the coroutine that runs now, for the stop's hook */
     void *host;           /* floor 4's own */
+    /* Counts bytes held for the script outside Lua (negative: given back); false,
+     * nothing counted, when they would pass the cap. NULL: no cap. */
+    bool (*charge)(struct glue_context *context, int64_t bytes);
+    struct neap_error pending; /* glue_raise's, while its userdata is being made */
 };
 struct glue_context *glue_context(lua_State *L);
+/* Ties the context to a new state, before any coroutine exists. The context is
+ * the caller's and outlives the state; glue_context_clear comes after lua_close. */
+void glue_context_open(lua_State *L, struct glue_context *context);
+void glue_context_clear(struct glue_context *context);
+
+/* Counts memory that a result holds outside Lua against the script's cap; false
+ * (nothing counted) when there is no room: raise script.memory then. Whoever
+ * charged releases, also from a __gc. Neither raises. */
+bool glue_memory_charge(lua_State *L, size_t size_bytes);
+void glue_memory_release(lua_State *L, size_t size_bytes);
 
 /* Raises `err` as neap's error object (a userdata: code, message, detail, hint,
  * sqlstate, sql, position, file, line; tostring gives one line) and clears it.
  * Never returns. Adds the script position when the error has none. */
 int glue_raise(lua_State *L, struct neap_error *err);
+/* The same object, pushed instead of raised: for neap.try and for handing an
+ * error to a script. May raise (memory); `err` is cleared in every outcome. */
+void glue_error_push(lua_State *L, struct neap_error *err);
 /* Raises `code` with a formatted message at the caller's script position. */
 int glue_raise_code(lua_State *L, enum neap_error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -42,7 +59,9 @@ void glue_error_of(lua_State *L, int index, struct neap_error *err);
 const struct neap_error *glue_error_peek(lua_State *L, int index);
 
 /* The script position of the Lua function that called us; false when none. The
- * file is borrowed from the state. */
+ * file is borrowed from the state. A script's chunk is named "@path"; the
+ * stdlib's are named "=neap.x" and passed over, so that an expectation points at
+ * the line that expected. */
 bool glue_where(lua_State *L, const char **file, int *line);
 
 /* A string argument for SQL, a name or a path: NUL is refused. */
@@ -87,6 +106,8 @@ void glue_module_push(lua_State *L, const struct glue_class *module);
 /* Makes the table at the top read-only from scripts (a proxy-free freeze: the
  * table itself stays private behind a userdata-like metatable). */
 void glue_freeze(lua_State *L);
+/* True for what glue_freeze left: the sandbox's rawset refuses it. */
+bool glue_is_frozen(lua_State *L, int index);
 
 /* Every class and module that exists, NULL-terminated: help, types and tests
  * walk it. */
