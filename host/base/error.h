@@ -75,7 +75,8 @@ void neap_error_copy(struct neap_error *to, const struct neap_error *from);
 void neap_error_clear(struct neap_error *err);
 
 /* Whole text for people: message, place, SQL line with a caret, detail, hint.
- * Redacted and with control characters escaped. The caller frees. */
+ * Redacted and with control characters escaped, without a last newline. The
+ * caller frees. */
 char *neap_error_text(const struct neap_error *err);
 
 #endif

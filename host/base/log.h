@@ -27,6 +27,7 @@ struct neap_log_opts {
     bool quiet;  /* errors and warnings only */
 };
 
+/* Also ignores SIGPIPE, from here on: a reader that went is no reason to stop. */
 void neap_log_open(const struct neap_log_opts *opts);
 /* What every record carries; NULL leaves a field out. The strings are copied. */
 void neap_log_context(const char *run_id, const char *script, const char *step);
@@ -40,11 +41,14 @@ void neap_log_progress_end(void);
 void neap_log_error(const struct neap_error *err);
 
 /* Registers a secret (length >= 4; shorter ones would redact everything). Its
- * URL-encoded, base64 and hex forms are redacted too. */
+ * URL-encoded, base64, hex and string-literal forms are redacted too. Before
+ * other threads begin, or on the main thread alone. */
 void neap_redact_add(const char *secret);
 /* Copy of `text` with registered secrets, passwords in URLs and DSNs, and
  * PASSWORD 'literals' replaced by "***". The caller frees. */
 char *neap_redact(const char *text);
+/* The same; the byte offset *offset in `text` becomes that place in the copy. */
+char *neap_redact_at(const char *text, size_t *offset);
 /* Copy with control characters, invalid UTF-8 and bidirectional marks shown as
  * \xNN or \u{…}, newlines kept when `keep_newlines`. The caller frees. */
 char *neap_printable(const char *text, bool keep_newlines);

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <string.h>
 
-
 #define WORD_MAX 64 /* longer words are not slips of the finger */
 
 static size_t least(size_t a, size_t b, size_t c)
@@ -85,10 +84,10 @@ size_t neap_text_decode(const char *bytes, size_t length, uint32_t *out)
 
     if (length == 0)
         return 0;
-    size = b[0] < 0x80 ? 1 : b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : b[0] < 0xf5 ? 4 : 0;
+    size = b[0] < 0x80 ? 1 : b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
     if (size == 0 || size > length)
         return 0;
-    code = size == 1 ? b[0] : b[0] & (0x7fU >> size);
+    code = size == 1 ? b[0] : b[0] & (0x7fU >> size); /* 0xf5 and up end over 0x10ffff */
     for (size_t i = 1; i < size; i++) {
         if ((b[i] & 0xc0) != 0x80)
             return 0;

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one redaction point. It marks the bytes to hide in a mask, once for the
+ * registered secrets and once for the shapes that carry a password, and then
+ * copies the text with each marked stretch as "***". Whatever overlaps is
+ * hidden whole. Time is linear in the text: each scan goes on behind what it
+ * has marked. Where a shape is ambiguous, too much is hidden.
+ */
+#include <ctype.h>
+#include <sodium.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "host/base/buffer.h"
+#include "host/base/log.h"
+#include "host/base/memory.h"
+#include "host/base/text.h"
+
+#define SECRET_LENGTH_MIN 4
+#define FORM_LENGTH_MIN 5 /* of a base64 form: shorter ones hit by chance */
+#define COMMENT_MAX 512   /* keeps the scan linear; comments there are short */
+
+/* One spelling of a secret. */
+struct form {
+    char *text;
+    size_t length;
+    bool any_case; /* hex digits */
+};
+
+static struct {
+    struct form *forms;
+    size_t count, capacity;
+    bool begins[256]; /* the first bytes of all forms */
+} known;
+
+static bool is_form_known(const char *text, size_t length)
+{
+    for (size_t i = 0; i < known.count; i++)
+        if (known.forms[i].length == length && memcmp(known.forms[i].text, text, length) == 0)
+            return true;
+    return false;
+}
+
+/* Takes `text`. */
+static void add_form(char *text, bool any_case)
+{
+    size_t length = strlen(text);
+    unsigned char first = (unsigned char)text[0];
+
+    if (length < SECRET_LENGTH_MIN || is_form_known(text, length)) {
+        sodium_memzero(text, length);
+        free(text);
+        return;
+    }
+    if (known.count == known.capacity) {
+        known.capacity = known.capacity ? known.capacity * 2 : 16;
+        known.forms = neap_realloc(known.forms, known.capacity * sizeof *known.forms);
+    }
+    known.forms[known.count++] = (struct form){text, length, any_case};
+    known.begins[first] = true;
+    if (any_case) {
+        known.begins[(unsigned char)toupper(first)] = true;
+        known.begins[(unsigned char)tolower(first)] = true;
+    }
+}
+
+static char *url_form(const char *secret)
+{
+    struct neap_buffer out = {0};
+
+    for (; *secret; secret++) {
+        unsigned char c = (unsigned char)*secret;
+
+        if (isalnum(c) || strchr("-._~", c))
+            neap_buffer_add_char(&out, (char)c);
+        else
+            neap_buffer_add_format(&out, "%%%02X", c);
+    }
+    return neap_buffer_take(&out);
+}
+
+static char *hex_form(const char *secret)
+{
+    size_t length = strlen(secret);
+    char *hex = neap_alloc(length * 2 + 1);
+
+    return sodium_bin2hex(hex, length * 2 + 1, (const unsigned char *)secret, length);
+}
+
+/* As a string literal of JSON, Lua or SQL spells it: `quote` before each of
+ * `special`. */
+static char *quoted_form(const char *secret, char quote, const char *special)
+{
+    struct neap_buffer out = {0};
+
+    for (; *secret; secret++) {
+        if (strchr(special, *secret))
+            neap_buffer_add_char(&out, quote);
+        neap_buffer_add_char(&out, *secret);
+    }
+    return neap_buffer_take(&out);
+}
+
+/* The letters of base64 that only the secret decides when `offset` bytes stand
+ * before it ("user:secret" of an Authorization header). */
+static void add_base64_form(const char *secret, size_t offset, int variant)
+{
+    size_t length = strlen(secret);
+    size_t size = sodium_base64_ENCODED_LEN(length + offset, sodium_base64_VARIANT_URLSAFE);
+    size_t begin = (offset * 8 + 5) / 6;
+    size_t end = (offset + length) * 8 / 6;
+    unsigned char *bytes = neap_alloc(offset + length);
+    char *encoded = neap_alloc(size);
+
+    memcpy(bytes + offset, secret, length);
+    sodium_bin2base64(encoded, size, bytes, offset + length, variant);
+    if (end - begin >= FORM_LENGTH_MIN)
+        add_form(neap_strndup(encoded + begin, end - begin), false);
+    sodium_memzero(bytes, offset + length);
+    sodium_memzero(encoded, size);
+    free(bytes);
+    free(encoded);
+}
+
+void neap_redact_add(const char *secret)
+{
+    if (!secret || strlen(secret) < SECRET_LENGTH_MIN)
+        return;
+    add_form(neap_strdup(secret), false);
+    add_form(url_form(secret), true);
+    add_form(hex_form(secret), true);
+    add_form(quoted_form(secret, '\\', "\\\""), false);
+    add_form(quoted_form(secret, '\\', "\\'"), false);
+    add_form(quoted_form(secret, '\'', "'"), false);
+    for (size_t offset = 0; offset < 3; offset++) {
+        add_base64_form(secret, offset, sodium_base64_VARIANT_ORIGINAL);
+        add_base64_form(secret, offset, sodium_base64_VARIANT_URLSAFE);
+    }
+}
+
+void neap_redact_clear(void)
+{
+    for (size_t i = 0; i < known.count; i++) {
+        sodium_memzero(known.forms[i].text, known.forms[i].length);
+        free(known.forms[i].text);
+    }
+    free(known.forms);
+    memset(&known, 0, sizeof known);
+}
+
+/* A text and the mask over it: mask[i] is 1 where byte i is to be hidden. */
+struct scan {
+    const char *text;
+    size_t length;
+    unsigned char *mask;
+};
+
+static void hide(struct scan *scan, size_t begin, size_t end)
+{
+    if (end > scan->length)
+        end = scan->length;
+    if (begin < end)
+        memset(scan->mask + begin, 1, end - begin);
+}
+
+static size_t longest_form_at(const struct scan *scan, size_t at)
+{
+    size_t longest = 0;
+
+    for (size_t i = 0; i < known.count; i++) {
+        const struct form *form = &known.forms[i];
+        const char *here = scan->text + at;
+
+        if (form->length <= longest || form->length > scan->length - at)
+            continue;
+        if (form->any_case ? strncasecmp(here, form->text, form->length) == 0
+                           : memcmp(here, form->text, form->length) == 0)
+            longest = form->length;
+    }
+    return longest;
+}
+
+static void hide_known(struct scan *scan)
+{
+    size_t hidden = 0; /* end of what is marked: forms may overlap */
+
+    for (size_t i = 0; i < scan->length; i++) {
+        size_t end = 0;
+
+        if (!known.begins[(unsigned char)scan->text[i]])
+            continue;
+        end = i + longest_form_at(scan, i);
+        if (end > hidden) {
+            hide(scan, i > hidden ? i : hidden, end);
+            hidden = end;
+        }
+    }
+}
+
+/* scheme://user:password@host: from the first ':' to the last '@' before a
+ * blank or a quote, because people write '@' and '/' unencoded. */
+static void hide_urls(struct scan *scan)
+{
+    const char *at = scan->text;
+
+    while ((at = strstr(at, "://")) != NULL) {
+        const char *begin = at + 3;
+        const char *end = begin + strcspn(begin, " \t\r\n\v\f\"'<>`");
+        const char *colon = memchr(begin, ':', (size_t)(end - begin));
+        const char *sign = memrchr(begin, '@', (size_t)(end - begin));
+
+        if (at > scan->text && isalnum((unsigned char)at[-1]) && colon && sign && colon < sign)
+            hide(scan, (size_t)(colon + 1 - scan->text), (size_t)(sign - scan->text));
+        at = end;
+    }
+}
+
+/* Behind blanks and SQL comments. */
+static const char *skip_blanks(const char *at)
+{
+    for (;;) {
+        size_t room = strnlen(at, COMMENT_MAX);
+        const char *end = NULL;
+
+        if (isspace((unsigned char)*at)) {
+            at++;
+            continue;
+        }
+        if (at[0] == '-' && at[1] == '-')
+            end = memchr(at, '\n', room);
+        else if (at[0] == '/' && at[1] == '*' && (end = memmem(at, room, "*/", 2)) != NULL)
+            end++;
+        if (!end)
+            return at;
+        at = end + 1;
+    }
+}
+
+/* The end of a literal that `quote` opened before `at`: both a doubled quote
+ * and a backslash continue it, since hiding too much is the safe side. */
+static const char *end_of_quoted(const char *at, char quote)
+{
+    for (; *at; at++) {
+        if (*at == '\\' && at[1])
+            at++;
+        else if (*at == quote && at[1] == quote)
+            at++;
+        else if (*at == quote)
+            break;
+    }
+    return at;
+}
+
+/* $tag$ at `at`: its length, or 0. */
+static size_t dollar_tag(const char *at)
+{
+    size_t length = 1;
+
+    if (*at != '$')
+        return 0;
+    while (isalnum((unsigned char)at[length]) || at[length] == '_' || (at[length] & 0x80))
+        length++;
+    return at[length] == '$' && !isdigit((unsigned char)at[1]) ? length + 1 : 0;
+}
+
+/* Hides the literal that begins at `at`, if one does; returns where it ended. */
+static const char *hide_literal(struct scan *scan, const char *at)
+{
+    const char *begin = at;
+    const char *end = NULL;
+    size_t tag = dollar_tag(at);
+
+    if (tag) {
+        begin = at + tag;
+        end = memmem(begin, scan->length - (size_t)(begin - scan->text), at, tag);
+        end = end ? end : scan->text + scan->length;
+    } else {
+        if (strncasecmp(begin, "u&'", 3) == 0)
+            begin += 2;
+        else if (strchr("eEnNbBxX", *begin) && *begin && begin[1] == '\'')
+            begin += 1;
+        if (*begin != '\'')
+            return NULL;
+        begin++;
+        end = end_of_quoted(begin, '\'');
+    }
+    hide(scan, (size_t)(begin - scan->text), (size_t)(end - scan->text));
+    return *end ? end + (tag ? tag : 1) : end;
+}
+
+/* The value behind `password =`; returns where it ended. */
+static const char *hide_value(struct scan *scan, const char *at)
+{
+    const char *end = at;
+
+    if (*at == '\'' || *at == '"') {
+        end = end_of_quoted(at + 1, *at);
+        hide(scan, (size_t)(at + 1 - scan->text), (size_t)(end - scan->text));
+        return *end ? end + 1 : end;
+    }
+    while (*end && !isspace((unsigned char)*end) && !strchr("&\"'", *end))
+        end += *end == '\\' && end[1] ? 2 : 1;
+    hide(scan, (size_t)(at - scan->text), (size_t)(end - scan->text));
+    return end;
+}
+
+/* What follows one word "password". */
+static const char *hide_after_word(struct scan *scan, const char *word_end)
+{
+    bool quoted = *word_end == '"' || *word_end == '\'';
+    const char *sign = skip_blanks(word_end + quoted);
+    const char *end = NULL;
+
+    if (*sign == '=' || (*sign == ':' && quoted) ||
+        (*sign == ':' && strchr("\"'", *skip_blanks(sign + 1)))) {
+        sign += sign[0] == ':' && sign[1] == '=';
+        sign = skip_blanks(sign + 1);
+        end = hide_literal(scan, sign);
+        return end ? end : hide_value(scan, sign);
+    }
+    if (strncmp(word_end, "'s ", 3) == 0) /* the password's owner */
+        return word_end;
+    end = hide_literal(scan, skip_blanks(word_end));
+    return end ? end : word_end;
+}
+
+/* The next "password", "passwd" or "passphrase" in any case; its end. */
+static const char *next_word(const char *at)
+{
+    static const char *const words[] = {"password", "passwd", "passphrase"};
+
+    for (; (at = strpbrk(at, "pP")) != NULL; at++)
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+            if (strncasecmp(at, words[i], strlen(words[i])) == 0)
+                return at + strlen(words[i]);
+    return NULL;
+}
+
+static void hide_words(struct scan *scan)
+{
+    const char *at = scan->text;
+
+    while ((at = next_word(at)) != NULL)
+        at = hide_after_word(scan, at);
+}
+
+char *neap_redact_at(const char *text, size_t *offset)
+{
+    size_t length = strlen(text);
+    struct scan scan = {text, length, neap_alloc(length + 1)};
+    struct neap_buffer out = {0};
+    size_t moved = 0;
+
+    hide_known(&scan);
+    hide_urls(&scan);
+    hide_words(&scan);
+    for (size_t i = 0; i < length; i++) {
+        bool starts = scan.mask[i] && (i == 0 || !scan.mask[i - 1]);
+
+        if (i == *offset)
+            moved = scan.mask[i] && !starts ? out.length - 3 : out.length;
+        if (starts)
+            neap_buffer_add(&out, "***", 3);
+        else if (!scan.mask[i])
+            neap_buffer_add_char(&out, text[i]);
+    }
+    *offset = *offset < length ? moved : out.length;
+    free(scan.mask);
+    return neap_buffer_take(&out);
+}
+
+char *neap_redact(const char *text)
+{
+    size_t nowhere = 0;
+
+    return text ? neap_redact_at(text, &nowhere) : NULL;
+}
+
+/* Marks that reorder or break a line where the reader cannot see it. */
+static bool is_deceiving(uint32_t code)
+{
+    return (code >= 0x80 && code < 0xa0) || code == 0x61c || code == 0x200e || code == 0x200f ||
+           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
+           code == 0xfeff;
+}
+
+char *neap_printable(const char *text, bool keep_newlines)
+{
+    struct neap_buffer out = {0};
+    size_t length = text ? strlen(text) : 0;
+
+    while (length) {
+        uint32_t code = 0;
+        size_t size = neap_text_decode(text, length, &code);
+        bool kept = keep_newlines && (*text == '\n' || *text == '\t');
+
+        if (size == 0 || ((code < 0x20 || code == 0x7f) && !kept))
+            neap_buffer_add_format(&out, "\\x%02x", (unsigned)(unsigned char)*text);
+        else if (is_deceiving(code))
+            neap_buffer_add_format(&out, "\\u{%x}", (unsigned)code);
+        else
+            neap_buffer_add(&out, text, size);
+        text += size ? size : 1;
+        length -= size ? size : 1;
+    }
+    return neap_buffer_take(&out);
+}
