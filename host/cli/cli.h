@@ -14,8 +14,7 @@
 
 struct neap_cli;
 
-/* OPTION(field, kind, "long", 'short', "ARG", "environment variable", "help") in
- * options.def gives one field here: FLAG -> bool, TEXT -> const char *. */
+/* A row of options.def gives one field: FLAG -> bool, TEXT -> const char *. */
 struct neap_options {
 #define NEAP_OPTION_FLAG(field, long_, short_, env, help) bool field;
 #define NEAP_OPTION_TEXT(field, long_, short_, arg, env, help) const char *field;
@@ -43,21 +42,39 @@ struct neap_cli {
     struct neap_project project; /* after cli_need_project */
     bool json;
     bool terminal;         /* stdout is one */
+    bool colour;           /* it is one, and neither NO_COLOR nor --no-color */
+    bool broken;           /* stdout's reader went away: nothing more is printed */
     int width;             /* columns of it; 80 when it is none */
 };
 
-/* Opens the project once; later calls do nothing. */
+/* Opens the loop (signals are heard from then on) once. The commands that need
+ * none do without: start-up is measured. */
+bool cli_need_loop(struct neap_cli *cli, struct neap_error *err);
+/* Opens the loop and the project once; later calls do nothing. Without -C the
+ * project is the current directory, or the nearest one above it, that has
+ * neap.lua or migrations/. */
 bool cli_need_project(struct neap_cli *cli, struct neap_error *err);
 /* Prints the error (stderr; with --json one document on stdout: schema_version,
  * run_id, command, status "failed", exit_status, error), clears it and returns
  * its exit status. Every command ends failing in this. */
 int cli_fail(struct neap_cli *cli, struct neap_error *err);
-/* Prints one JSON document: adds schema_version, run_id, command, status and
- * exit_status to `body` (taken). Does nothing without --json. */
+/* The same, where part of the work was done: the document also has the fields of
+ * `body` (taken; NULL is allowed). */
+int cli_fail_with(struct neap_cli *cli, struct neap_error *err, json_t *body);
+/* usage.arguments unless there are between `min` and `max` arguments. */
+bool cli_arguments(const struct neap_cli *cli, int min, int max, struct neap_error *err);
+/* Prints one JSON document: adds schema_version, run_id, command, exit_status
+ * and, unless `body` has one, status ("ok" for 0, "pending" for 3, else
+ * "failed") to `body` (taken). Does nothing without --json. */
 void cli_json(struct neap_cli *cli, int exit_status, json_t *body);
 /* A line of the result on stdout; nothing with --json. EPIPE is remembered, not
  * fatal (HAZARDS G2). Control characters in the text are escaped. */
 void cli_print(struct neap_cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same without the escapes for text made by neap: several lines, colours. */
+void cli_print_raw(struct neap_cli *cli, const char *text);
+/* True when everything printed so far arrived; EPIPE counts as arrived. */
+bool cli_flush(struct neap_cli *cli, struct neap_error *err);
 
 enum cli_colour { CLI_PLAIN, CLI_GREEN, CLI_YELLOW, CLI_RED, CLI_DIM, CLI_BOLD };
 /* A table that fits the terminal: the widest columns are cut with "…"; on a pipe
@@ -67,7 +84,14 @@ struct cli_table *cli_table_new(const char *const *headings); /* NULL-terminated
 void cli_table_row(struct cli_table *table, enum cli_colour colour, const char *const *cells);
 void cli_table_print(struct neap_cli *cli, struct cli_table *table); /* and frees */
 
+/* The escape that begins `colour` (CLI_PLAIN ends it), or "" where stdout takes
+ * no colours. Static. */
+const char *cli_colour(const struct neap_cli *cli, enum cli_colour colour);
+
 /* An optional count argument: "3"; false with usage.arguments when it is none. */
 bool cli_count(const char *text, const char *what, int *out, struct neap_error *err);
+
+/* The whole program: parses, runs the command, gives the exit status. */
+int cli_main(int argc, char **argv);
 
 #endif
