@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a libpq URL or keyword string says, by libpq's own parser, without
+ * connecting. Knows which parts are secret.
+ */
+#ifndef NEAP_BINDINGS_PG_PG_CONNINFO_H
+#define NEAP_BINDINGS_PG_PG_CONNINFO_H
+
+#include <stdbool.h>
+
+#include "host/base/error.h"
+
+/* config.invalid when libpq cannot parse it; the text is never in the message. */
+bool pg_conninfo_check(const char *conninfo, struct neap_error *err);
+/* "host=db user=app password=*** dbname=shop": what was given, secrets starred.
+ * The caller frees; "(not valid)" when it cannot be parsed. */
+char *pg_conninfo_redacted(const char *conninfo);
+/* The decoded password, or NULL when none stands in it; the caller frees. */
+char *pg_conninfo_password(const char *conninfo);
+/* Registers every secret part (password, sslpassword) with the redaction. */
+void pg_conninfo_redact(const char *conninfo);
+
+#endif
