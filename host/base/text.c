@@ -84,10 +84,10 @@ size_t neap_text_decode(const char *bytes, size_t length, uint32_t *out)
 
     if (length == 0)
         return 0;
-    size = b[0] < 0x80 ? 1 : b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
-    if (size == 0 || size > length)
+    size = b[0] < 0x80 ? 1 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
+    if ((b[0] >= 0x80 && b[0] < 0xc2) || b[0] > 0xf4 || size > length)
         return 0;
-    code = size == 1 ? b[0] : b[0] & (0x7fU >> size); /* 0xf5 and up end over 0x10ffff */
+    code = size == 1 ? b[0] : b[0] & (0x7fU >> size);
     for (size_t i = 1; i < size; i++) {
         if ((b[i] & 0xc0) != 0x80)
             return 0;

@@ -16,19 +16,23 @@ struct neap_child_opts {
     const char *user;           /* drop to this user when we are root; NULL: stay */
     const char *stdin_text;     /* fed then closed; NULL: /dev/null */
     int64_t deadline_ms;        /* monotonic; then TERM, 2 s later KILL to the group */
-    size_t output_max;          /* kept bytes of each stream; the rest is counted */
+    size_t output_max;          /* kept bytes of each stream, 0: 1 MB; the rest is counted */
     bool inherit;               /* the terminal is the child's (psql); nothing is kept */
     bool daemon;                /* outlives us: no PDEATHSIG, own session */
+    bool cleanup;               /* runs on after a stop, as in struct neap_wait */
 };
 
 struct neap_child_result {
     int exit_status;            /* or 128 + signal */
     struct neap_buffer out;
     struct neap_buffer err;
+    size_t out_bytes, err_bytes; /* written by it, kept or not */
 };
 
 /* Starts the program and waits for its end. False only when it could not be
- * started or its time passed; a non-zero status is a result. */
+ * started (file.io) or a limit or stop came first; what it wrote until then is
+ * in `result` all the same. A non-zero status is a result. What its group
+ * leaves behind is killed, unless `daemon`. */
 bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
                     struct neap_child_result *result, struct neap_error *err);
 void neap_child_result_clear(struct neap_child_result *result);

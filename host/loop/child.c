@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Running a child to its end. Its end is learnt from a pidfd (or, where the
+ * kernel has none, by asking each 20 ms), never from the end of its output: a
+ * server that it started may hold the pipe open for years. It is reaped in
+ * every outcome; SIGCHLD stays untouched.
+ */
+#include "host/loop/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host/base/clock.h"
+#include "host/base/memory.h"
+#include "host/base/path.h"
+#include "host/loop/spawn.h"
+
+#define OUTPUT_DEFAULT ((size_t)1 << 20)
+#define GRACE_MS 2000  /* from TERM to KILL */
+#define REAP_MS 5000   /* a killed process that does not go hangs in the kernel */
+#define ASK_EVERY_MS 20
+
+/* One watched descriptor. */
+struct stream {
+    uv_poll_t poll;
+    struct child *child;
+    int fd; /* -1: closed or absent */
+    struct neap_buffer *kept;
+    size_t *total;
+};
+
+/* Heap, because libuv closes handles a turn later; freed by the last of them. */
+struct child {
+    const struct neap_child_opts *opts;
+    struct neap_loop *loop;
+    struct stream in, out, err, end;
+    const char *input; /* what is still to be fed */
+    size_t output_max;
+    pid_t pid; /* 0: reaped */
+    int status;
+    int handle_count;
+    bool finished; /* neap_child_run returned */
+};
+
+static void release(struct child *child)
+{
+    if (child->finished && child->handle_count == 0)
+        free(child);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct stream *stream = handle->data;
+
+    close(stream->fd);
+    stream->fd = -1;
+    stream->child->handle_count--;
+    release(stream->child);
+}
+
+static void stream_close(struct stream *stream)
+{
+    uv_handle_t *handle = (uv_handle_t *)&stream->poll;
+
+    if (stream->fd >= 0 && !uv_is_closing(handle))
+        uv_close(handle, on_closed);
+}
+
+/* Takes `fd`, which may be -1. */
+static void stream_open(struct child *child, struct stream *stream, int fd, int events,
+                        uv_poll_cb on_ready)
+{
+    stream->child = child;
+    stream->fd = fd;
+    stream->poll.data = stream;
+    if (fd < 0)
+        return;
+    if (uv_poll_init(neap_loop_uv(child->loop), &stream->poll, fd) != 0) {
+        close(fd);
+        stream->fd = -1;
+        return;
+    }
+    child->handle_count++;
+    uv_poll_start(&stream->poll, events, on_ready);
+}
+
+static void keep(struct stream *stream, const char *bytes, size_t length)
+{
+    size_t room = stream->child->output_max - stream->kept->length;
+
+    *stream->total += length;
+    neap_buffer_add(stream->kept, bytes, length < room ? length : room);
+}
+
+/* Reads what is there; false when nothing more will come. */
+static bool drain(struct stream *stream)
+{
+    char bytes[16384];
+
+    for (int round = 0; round < 64; round++) { /* other streams want their turn */
+        ssize_t got = read(stream->fd, bytes, sizeof bytes);
+
+        if (got > 0)
+            keep(stream, bytes, (size_t)got);
+        else if (got == 0 || (errno != EINTR && errno != EAGAIN))
+            return false;
+        else if (errno == EAGAIN)
+            return true;
+    }
+    return true;
+}
+
+static void on_output(uv_poll_t *poll, int status, int events)
+{
+    struct stream *stream = poll->data;
+
+    (void)events;
+    if (status < 0 || !drain(stream))
+        stream_close(stream);
+}
+
+static void on_input(uv_poll_t *poll, int status, int events)
+{
+    struct stream *stream = poll->data;
+    struct child *child = stream->child;
+    ssize_t written = 0;
+
+    (void)events;
+    if (status == 0 && *child->input)
+        written = write(stream->fd, child->input, strlen(child->input));
+    if (written > 0)
+        child->input += written;
+    if (status < 0 || (written < 0 && errno != EAGAIN && errno != EINTR) || !*child->input)
+        stream_close(stream);
+}
+
+static void on_end(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    uv_poll_stop(poll); /* it stays readable; is_over asks */
+}
+
+static void signal_group(const struct child *child, int number)
+{
+    if (child->pid > 0)
+        kill(child->opts->inherit ? child->pid : -child->pid, number);
+}
+
+/* Reaps the child once it has ended. While it is a zombie its group id cannot
+ * be anyone else's: that is the moment to end what it left behind. */
+static bool reap(struct child *child)
+{
+    siginfo_t ended = {0};
+
+    if (child->pid == 0)
+        return true;
+    if (waitid(P_PID, (id_t)child->pid, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        ended.si_pid == 0)
+        return false;
+    if (!child->opts->daemon && !child->opts->inherit)
+        kill(-child->pid, SIGKILL);
+    while (waitpid(child->pid, &child->status, 0) < 0 && errno == EINTR)
+        ;
+    child->pid = 0;
+    return true;
+}
+
+static bool is_over(void *arg)
+{
+    return reap(arg);
+}
+
+static void on_ask(void *arg)
+{
+    (void)arg; /* the turn is what counts: is_over asks after it */
+}
+
+static void watch(struct child *child, const struct neap_spawn *spawn,
+                  struct neap_child_result *result)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, spawn->pid, 0);
+
+    child->pid = spawn->pid;
+    child->input = child->opts->stdin_text;
+    child->out.kept = &result->out;
+    child->out.total = &result->out_bytes;
+    child->err.kept = &result->err;
+    child->err.total = &result->err_bytes;
+    stream_open(child, &child->in, spawn->in, UV_WRITABLE, on_input);
+    stream_open(child, &child->out, spawn->out, UV_READABLE, on_output);
+    stream_open(child, &child->err, spawn->err, UV_READABLE, on_output);
+    stream_open(child, &child->end, pidfd, UV_READABLE, on_end);
+}
+
+static void end_group(struct child *child, const char *what)
+{
+    struct neap_wait wait = {.done = is_over, .arg = child, .cleanup = true, .what = what};
+
+    signal_group(child, SIGTERM);
+    wait.deadline_ms = neap_clock_ms() + GRACE_MS;
+    if (neap_loop_wait(child->loop, &wait, NULL))
+        return;
+    signal_group(child, SIGKILL);
+    wait.deadline_ms = neap_clock_ms() + REAP_MS;
+    neap_loop_wait(child->loop, &wait, NULL);
+}
+
+/* Takes what the pipes still hold, closes them, and lets the child go. */
+static void finish(struct child *child, struct neap_child_result *result)
+{
+    struct stream *outputs[] = {&child->out, &child->err};
+
+    for (size_t i = 0; i < 2; i++)
+        if (outputs[i]->fd >= 0 && !uv_is_closing((uv_handle_t *)&outputs[i]->poll))
+            drain(outputs[i]);
+    result->exit_status = WIFSIGNALED(child->status) ? 128 + WTERMSIG(child->status)
+                                                     : WEXITSTATUS(child->status);
+    stream_close(&child->in);
+    stream_close(&child->out);
+    stream_close(&child->err);
+    stream_close(&child->end);
+}
+
+static bool wait_for(struct child *child, struct neap_error *err)
+{
+    const char *what = neap_path_name(child->opts->argv[0]);
+    struct neap_wait wait = {.done = is_over,
+                             .arg = child,
+                             .deadline_ms = child->opts->deadline_ms,
+                             .cleanup = child->opts->cleanup,
+                             .what = child->opts->inherit ? NULL : what};
+    struct neap_timer *timer = NULL;
+    bool ok = false;
+
+    if (child->end.fd < 0)
+        timer = neap_timer_begin(child->loop, ASK_EVERY_MS, ASK_EVERY_MS, on_ask, NULL);
+    ok = neap_loop_wait(child->loop, &wait, err);
+    if (!ok)
+        end_group(child, what);
+    neap_timer_end(timer);
+    return ok;
+}
+
+/* Ctrl-C in psql is psql's: as system() does, we look away meanwhile. */
+static void look_away(bool away, struct sigaction before[2])
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    sigaction(SIGINT, away ? &ignore : &before[0], away ? &before[0] : NULL);
+    sigaction(SIGQUIT, away ? &ignore : &before[1], away ? &before[1] : NULL);
+}
+
+bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
+                    struct neap_child_result *result, struct neap_error *err)
+{
+    struct sigaction before[2];
+    struct neap_spawn spawn;
+    struct child *child = NULL;
+    bool ok = false;
+
+    *result = (struct neap_child_result){0};
+    if (!opts->cleanup && !neap_run_check(neap_loop_run(loop), err))
+        return false;
+    if (!neap_spawn(opts, &spawn, err))
+        return false;
+    if (opts->inherit)
+        look_away(true, before);
+    child = neap_alloc(sizeof *child);
+    child->opts = opts;
+    child->loop = loop;
+    child->output_max = opts->output_max ? opts->output_max : OUTPUT_DEFAULT;
+    watch(child, &spawn, result);
+    ok = wait_for(child, err);
+    finish(child, result);
+    child->finished = true;
+    if (child->handle_count == 0)
+        release(child);
+    else
+        neap_loop_turn(loop); /* closes the descriptors now and not some time */
+    if (opts->inherit)
+        look_away(false, before);
+    return ok;
+}
+
+void neap_child_result_clear(struct neap_child_result *result)
+{
+    neap_buffer_clear(&result->out);
+    neap_buffer_clear(&result->err);
+}
