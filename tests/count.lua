@@ -20,7 +20,8 @@ local function count_output(text)
   local failed = sum(text, "%[  FAILED  %] (%d+) test")
   local skipped = sum(text, "%[  SKIPPED %] (%d+) test")
   local known = cmocka
-  for s, f, e, p in text:gmatch "(%d+) success%w* / (%d+) failure%w* / (%d+) errors? / (%d+) pending" do
+  local busted = "(%d+) success%w* / (%d+) failure%w* / (%d+) errors? / (%d+) pending"
+  for s, f, e, p in text:gmatch(busted) do
     passed, failed, skipped = passed + s, failed + f + e, skipped + p
     known = true
   end

@@ -185,8 +185,11 @@ static void start_in_child(const char *project)
     struct neap_run run;
     struct neap_loop *loop = NULL;
     struct scratch_status status;
+    struct neap_error err = {0};
     neap_run_init(&run);
-    bool done = neap_loop_open(&run, &loop, NULL) && scratch_start(loop, project, &status, NULL);
+    bool done = neap_loop_open(&run, &loop, &err) && scratch_start(loop, project, &status, &err);
+    if (!done)
+        print_error("%s: %s\n", err.message, err.detail == NULL ? "" : err.detail);
     _exit(done ? 0 : 1);
 }
 
@@ -194,6 +197,8 @@ static void test_scratch__two_at_once_get_one_server(void **state)
 {
     struct fixture *f = *state;
     pid_t pids[4];
+    neap_loop_close(f->loop); /* one loop a process, and fork copies it */
+    f->loop = NULL;
     for (int i = 0; i < 4; i++) {
         pids[i] = fork();
         if (pids[i] == 0)
@@ -205,6 +210,7 @@ static void test_scratch__two_at_once_get_one_server(void **state)
         assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
         assert_int_equal(status, 0);
     }
+    check_ok(f, neap_loop_open(&f->run, &f->loop, &f->err));
     struct scratch_status status;
     check_ok(f, scratch_look(f->loop, f->project, &status, &f->err));
     assert_true(status.running);
