@@ -35,7 +35,9 @@ struct pg_open_opts {
  * db.connect, with host, port, database and user named and the password never. */
 bool pg_open(struct neap_loop *loop, const struct pg_open_opts *opts, struct pg_client **out,
              struct neap_error *err);
-/* Closes at once, whatever is in flight. NULL is allowed. Does not wait. */
+/* Closes at once, whatever is in flight: statements end with db.lost, their
+ * callbacks are not called. Before neap_loop_close. NULL is allowed. Does not
+ * wait. Ops that are owned stay valid until pg_op_free. */
 void pg_close(struct pg_client *client);
 /* Borrowed; for PQescape*, PQparameterStatus and the transaction status. */
 PGconn *pg_raw(struct pg_client *client);
@@ -44,8 +46,9 @@ bool pg_is_lost(const struct pg_client *client);
 /* "host:port/dbname as user", never a password. Borrowed. */
 const char *pg_address(const struct pg_client *client);
 
-/* One parameter. value NULL is SQL NULL. Text must be valid UTF-8 without NUL
- * (db.argument); binary is for bytea. type 0 lets the server infer. */
+/* One parameter. value NULL is SQL NULL. Text must be valid UTF-8 and without NUL
+ * (db.argument), and be NUL-terminated also where `length` is given; binary is
+ * for bytea. type 0 lets the server infer. */
 struct pg_param {
     const char *value;
     int length;   /* bytes; for text strlen */
@@ -69,8 +72,10 @@ struct pg_statement {
 /* Queues a statement, flushing without waiting. With `out` NULL the result is
  * discarded when it comes (its failure is the client's first failure). With
  * `out` the caller owns the op and frees it with pg_op_free. Refused with the
- * first failure while the client has one (pg_failure), and after a stop unless
- * pg_cleanup is on. */
+ * first failure while the client has one (pg_failure), and after a stop; pg_cleanup
+ * lifts both. A call_id is settled with the gate in every outcome, also when the
+ * statement is refused here. In a pipeline with much in flight it waits until
+ * the server has caught up, except for statements with `done`. */
 bool pg_send(struct pg_client *client, const struct pg_statement *statement, struct pg_op **out,
              struct neap_error *err);
 /* Waits until `op` has ended. False with the statement's own error (db.query
@@ -121,8 +126,9 @@ void pg_failure_clear(struct pg_client *client);
 void pg_cleanup(struct pg_client *client, bool on);
 
 /* Cancels the statement in flight once and drains its answer. Waits, at most
- * 5 s, then closes the socket. PQcancel of libpq 15 blocks and runs on libuv's
- * thread pool (FACTS T10). Always leaves the client idle or lost. */
+ * 5 s, then closes the socket. PQcancel of libpq 15 blocks and runs on a detached
+ * thread of its own (libuv's pool would be joined at exit). Always leaves the
+ * client idle or lost. */
 void pg_cancel(struct pg_client *client);
 
 PGTransactionStatusType pg_transaction_status(const struct pg_client *client);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Why a connection failed, and what to look at. libpq gives text and no code for
+ * it, so the cause is found in the words; where they are in another language
+ * the general hint stands. A connection string that libpq cannot parse is never
+ * quoted back: its pieces may be pieces of the password.
+ */
+#include "bindings/pg/pg_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/memory.h"
+
+static const struct {
+    const char *words;
+    const char *hint;
+} causes[] = {
+    {"Connection refused", "Nothing listens there: is the server running, and is the port right?"},
+    {"No such file or directory", "No server has a socket there: is it running, and is the host "
+                                  "(socket directory) right?"},
+    {"could not translate host name", "The host name is not known: is it spelled right?"},
+    {"No route to host", "The network does not reach the host: is a VPN or tunnel missing?"},
+    {"Network is unreachable", "The network does not reach the host: is a VPN or tunnel missing?"},
+    {"does not exist", "Create it, or look at the name: `psql -l` lists databases, `\\du` roles."},
+    {"no pg_hba.conf entry", "The server's pg_hba.conf does not let this user in from here."},
+    {"Peer authentication failed", "Over the socket the OS user must be the database user; "
+                                   "give a host to use a password."},
+    {"does not support SSL", "The server has no TLS and sslmode asks for it."},
+    {"certificate", "The server's certificate was not accepted: see sslmode and sslrootcert."},
+    {"SSL error", "TLS could not be agreed on: see sslmode."},
+    {"unsupported startup parameter", "A pooler refuses a startup parameter: remove it from the "
+                                      "connection string, or list it in its "
+                                      "ignore_startup_parameters."},
+    {"too many clients", "The server has no free connection; try again when some have ended."},
+    {"remaining connection slots", "The server has no free connection; try again later."},
+    {"starting up", "The server is starting; try again in a moment."},
+    {"shutting down", "The server is shutting down."},
+};
+
+static char *option_of(PGconn *conn, const char *keyword)
+{
+    PQconninfoOption *options = PQconninfo(conn);
+    char *value = NULL;
+
+    for (PQconninfoOption *at = options; at && at->keyword; at++)
+        if (strcmp(at->keyword, keyword) == 0)
+            value = neap_strdup(at->val);
+    PQconninfoFree(options);
+    return value;
+}
+
+static char *password_place(PGconn *conn)
+{
+    char *given = option_of(conn, "password");
+    char *file = option_of(conn, "passfile");
+    const char *env = getenv("PGPASSWORD");
+    char *place = NULL;
+
+    if (given && *given)
+        place = neap_strdup(env && strcmp(env, given) == 0 ? "PGPASSWORD"
+                                                           : "the connection string");
+    else
+        place = neap_format("the password file %s", file && *file ? file : "~/.pgpass");
+    free(given);
+    free(file);
+    return place;
+}
+
+static bool hint_password(const struct pg_client *client, struct neap_error *err)
+{
+    PGconn *conn = client->conn;
+
+    if (PQconnectionNeedsPassword(conn)) {
+        char *file = option_of(conn, "passfile");
+
+        neap_error_hint(err,
+                        "The server asks for a password for user \"%s\" and none was found: not in "
+                        "the connection string, PGPASSWORD, or %s.",
+                        PQuser(conn), file && *file ? file : "~/.pgpass");
+        free(file);
+        return true;
+    }
+    if (!PQconnectionUsedPassword(conn))
+        return false;
+    char *place = password_place(conn);
+
+    neap_error_hint(err, "The password for user \"%s\" was taken from %s.", PQuser(conn), place);
+    free(place);
+    return true;
+}
+
+static void hint_cause(const struct pg_client *client, const char *words, struct neap_error *err)
+{
+    for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++) {
+        if (strstr(words, causes[i].words)) {
+            neap_error_hint(err, "%s", causes[i].hint);
+            return;
+        }
+    }
+    hint_password(client, err);
+}
+
+/* The last attempt's first line, without what the address says already. */
+static char *short_words(const char *words)
+{
+    const char *at = words, *next;
+
+    while ((next = strstr(at, "failed: ")))
+        at = next + strlen("failed: ");
+    if (strncmp(at, "FATAL:  ", 8) == 0)
+        at += 8;
+    return neap_strndup(at, strcspn(at, "\n"));
+}
+
+/* Only words that come from a server or the system are safe to repeat. */
+static bool is_own_complaint(const char *words)
+{
+    return strncmp(words, "connection to server", 20) != 0 &&
+           strncmp(words, "could not translate", 19) != 0 && *words;
+}
+
+/* Keeps what is between quotes only where it is the name of an option. */
+static char *without_quoted(const char *words)
+{
+    struct neap_buffer text = {0};
+    PQconninfoOption *options = PQconndefaults();
+
+    for (const char *at = words; *at && *at != '\n'; at++) {
+        const char *end = *at == '"' ? strrchr(at + 1, '"') : NULL;
+        const char *first = end ? strchr(at + 1, '"') : NULL;
+        bool known = false;
+
+        for (PQconninfoOption *o = options; first && o && o->keyword; o++)
+            known = known || (strlen(o->keyword) == (size_t)(first - at - 1) &&
+                              strncmp(o->keyword, at + 1, strlen(o->keyword)) == 0);
+        if (first && !known) {
+            neap_buffer_add_text(&text, "\"***\"");
+            at = first;
+        } else {
+            neap_buffer_add_char(&text, *at);
+        }
+    }
+    PQconninfoFree(options);
+    return neap_buffer_take(&text);
+}
+
+static void set_unusable(const char *words, struct neap_error *err)
+{
+    char *safe = without_quoted(words);
+
+    neap_error_set(err, NEAP_ERR_DB_CONNECT, "the connection settings cannot be used: %s", safe);
+    neap_error_hint(err, "Look at the connection string, the PG* variables and the service file; "
+                         "in a URI, percent-encode the special characters of a password.");
+    free(safe);
+}
+
+void pg_connect_failed(const struct pg_client *client, bool timed_out, struct neap_error *err)
+{
+    const char *words = PQerrorMessage(client->conn);
+
+    if (timed_out) {
+        neap_error_set(err, NEAP_ERR_DB_CONNECT, "cannot connect to %s: no answer in time",
+                       client->address);
+        neap_error_hint(err, "A firewall may drop the packets, or something else listens there; "
+                             "is the host right?");
+        return;
+    }
+    if (is_own_complaint(words)) {
+        set_unusable(words, err);
+        return;
+    }
+    char *first = short_words(words);
+
+    neap_error_set(err, NEAP_ERR_DB_CONNECT, "cannot connect to %s: %s", client->address,
+                   *first ? first : "no reason given");
+    if (strchr(words, '\n') && strchr(words, '\n')[1])
+        neap_error_detail(err, "%s", words);
+    hint_cause(client, words, err);
+    free(first);
+}
