@@ -8,10 +8,18 @@
  * Journal: <state>/journal/<identity>.jsonl, 0600, one line an event:
  *   <64 hex of BLAKE2b-256 over the JSON bytes> SP <canonical JSON> LF
  * The JSON has: v (1), run, seq (1… in the run), prev (hash of the run's event
- * before, or of nothing: 64 zeros), time (UTC), event ("step.begin"), and the
- * event's own fields under "data". The first event of a run, run.begin, has
- * data.journal_head (the last hash in this journal before it), data.target_head
- * (the last hash in the target's copy) and data.journal_id.
+ * before, or 64 zeros), file (hash of the line before in the journal, whoever's
+ * it is), time (UTC), event ("step.begin"), and the event's own fields under
+ * "data". So there are two chains: one per run, one over all lines of the file.
+ * The first event of a run, run.begin, has data.journal_head (= file),
+ * data.target_head (the last hash in the target's copy) and data.journal_id. A
+ * full journal is closed as <identity>.<n>.jsonl when a run begins; the first
+ * line of each is journal.begin (run "journal", seq n), never in the target.
+ *
+ * `file` is known only under the journal's lock, so events get their hash when
+ * they are written. The order is therefore: neap_audit_add, neap_audit_sync (or
+ * _write), neap_audit_copy, COMMIT, neap_audit_copied. With a signing key
+ * run.end is followed by head.signed, with the signature of run.end's hash.
  */
 #ifndef NEAP_CHANGE_AUDIT_H
 #define NEAP_CHANGE_AUDIT_H
@@ -28,39 +36,45 @@ struct neap_audit_opts {
     const char *identity;    /* "<system identifier>/<database oid>" */
     const char *run_id;
     const char *signing_key; /* path of an Ed25519 secret key file, or NULL */
+    int64_t segment_bytes;   /* a journal is closed past this; 0: 64 MB */
 };
 
-/* Opens or creates the journal under flock (waits at most 5 s, then
- * audit.journal), quarantines a torn last line beside it and says so in an
+/* Opens or creates the journal. Its lock is held only while lines are written
+ * (each waits at most 5 s for it, then audit.journal): runs that wait for the
+ * lease write too. Quarantines a torn last line beside it and says so in an
  * audit.recovered event, preallocates room for outcomes. Refuses NFS. */
 bool neap_audit_open(const struct neap_audit_opts *opts, struct neap_audit **out,
                      struct neap_error *err);
 void neap_audit_close(struct neap_audit *audit); /* NULL is allowed */
 
-/* Begins the run in the chain. target_head is hex or "" . Takes `fields` (a new
- * reference) in every outcome, as every function here does. */
+/* Begins the run in the chain; durable on return. target_head is hex or "". Takes
+ * `fields` (a new reference) in every outcome, as every function here does. */
 bool neap_audit_begin(struct neap_audit *audit, const char *target_head, json_t *fields,
                       struct neap_error *err);
-/* Adds an event to the chain in memory: ordered, hashed, not yet durable. Cannot
+/* Adds an event to the chain in memory: ordered, not yet hashed or durable. Cannot
  * fail. `event` is "<area>.<noun>[.<state>]". Text in fields is redacted here. */
 void neap_audit_add(struct neap_audit *audit, const char *event, json_t *fields);
 /* Writes and fsyncs what was added: one write(), then fdatasync. audit.journal
- * when it cannot; a failed fsync is final for this journal (fsyncgate). */
+ * when it cannot; a failed fsync is final for this journal (fsyncgate). Also
+ * false, though the record is durable, when there is no room for the outcomes to
+ * come: an effect must not be sent then. */
 bool neap_audit_sync(struct neap_audit *audit, struct neap_error *err);
 /* Writes without fsync: outcomes that the next sync makes durable. */
 bool neap_audit_write(struct neap_audit *audit, struct neap_error *err);
-/* Queues the events not yet in the target's copy as INSERTs on `client` (in its
- * transaction or alone); does not wait. On success of that transaction call
- * neap_audit_copied(true), else (false): they are queued again. */
+/* Queues the written events not yet in the target's copy as INSERTs on `client`
+ * (in its transaction or alone); does not wait. On success of that transaction
+ * call neap_audit_copied(true), else (false): they are queued again. What is
+ * already there (an unknown COMMIT) is passed over. */
 bool neap_audit_copy(struct neap_audit *audit, struct pg_client *client, struct neap_error *err);
 void neap_audit_copied(struct neap_audit *audit, bool kept);
-/* Head of the chain, hex. */
+/* Head of the run's chain as written so far, hex. */
 void neap_audit_head(const struct neap_audit *audit, char text[NEAP_HASH_HEX_SIZE]);
 /* From the watchdog thread: one event, straight to the file. */
 void neap_audit_last_word(struct neap_audit *audit, const char *event, const char *reason);
 
 /* Events of earlier runs that this journal has and the target lacks (a run that
- * was killed): copied now. *count may be NULL. */
+ * was killed): copied now, and recorded as audit.backfilled. Looks at the last
+ * 200 runs. Call it under the lease, after neap_audit_begin. *count may be NULL. */
 bool neap_audit_backfill(struct neap_audit *audit, struct pg_client *control, int *count,
                          struct neap_error *err);
 
@@ -75,6 +89,8 @@ struct neap_audit_report {
     char head[NEAP_HASH_HEX_SIZE];
     struct neap_audit_finding *findings;
     size_t finding_count;           /* 0: the chain holds */
+    char **notes;                   /* no fault: "run X ended without run.end; 3 events …" */
+    size_t note_count;
 };
 struct neap_audit_verify_opts {
     const char *state_dir, *identity;
