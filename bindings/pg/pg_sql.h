@@ -43,7 +43,8 @@ struct pg_sql_class {
 /* Classifies one statement. More than one statement (";" between two), none,
  * NUL, invalid UTF-8 or a psql meta-command (`\restrict` of newer pg_dump,
  * `\connect`): db.argument that says which. A syntax error the scanner cannot
- * pass either is left to the server. Results are cached by exact text. */
+ * pass either is left to the server. Several statements with transaction control
+ * among them are db.transaction_control. Results are cached by exact text. */
 bool pg_sql_classify(const char *sql, size_t length, struct pg_sql_class *out,
                      struct neap_error *err);
 
@@ -55,7 +56,7 @@ struct pg_sql_part {
 };
 /* Splits; the caller frees *parts. `\restrict`/`\unrestrict` lines (pg_dump
  * 15.14 and later write them) are skipped, other meta-commands are db.argument
- * with the line. */
+ * and unfinished strings or comments script.syntax, both with the line. */
 bool pg_sql_split(const char *text, size_t length, struct pg_sql_part **parts, size_t *count,
                   struct neap_error *err);
 
