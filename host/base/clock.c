@@ -58,7 +58,8 @@ void neap_clock_utc(char text[NEAP_UTC_SIZE])
     gmtime_r(&now.tv_sec, &parts);
     if (strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
         whole[0] = '\0'; /* a year past 9999: the clock is broken, not neap */
-    snprintf(text, NEAP_UTC_SIZE, "%.19s.%06dZ", whole, (int)(now.tv_nsec / 1000 % 1000000));
+    snprintf(text, NEAP_UTC_SIZE, "%.19s.%06uZ", whole,
+             (unsigned)now.tv_nsec / 1000 % 1000000);
 }
 
 static const struct unit *unit_of(const struct unit *units, const char *name, size_t length)
