@@ -36,8 +36,10 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
 /* Makes sure that `work` is a live session on the same server: opens it when it
  * is not there or was lost. target.wrong when it leads elsewhere. */
 bool neap_target_work(struct neap_target *target, struct neap_error *err);
-/* The same for `control` after it was lost. */
-bool neap_target_control(struct neap_target *target, struct neap_error *err);
+/* Another session on the same server, the caller's to close: what settles an
+ * unknown COMMIT when the two were lost. */
+bool neap_target_session(struct neap_target *target, const char *name, struct pg_client **out,
+                         struct neap_error *err);
 void neap_target_drop_work(struct neap_target *target);
 void neap_target_close(struct neap_target *target); /* NULL is allowed */
 

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The heart: the one step machine. Whatever changes a target (a migration, its
+ * way back, one step of it) goes through neap_change_step; what only looks goes
+ * through neap_change_verify or neap_change_dry_run. The parts behind it:
+ * tx.c (the transaction), unit.c (attempts), steps.c (no transaction).
+ */
+#ifndef NEAP_CHANGE_CHANGE_H
+#define NEAP_CHANGE_CHANGE_H
+
+#include "bindings/lock/lease.h"
+#include "host/change/actor.h"
+#include "host/change/audit.h"
+#include "host/change/recorder.h"
+#include "host/change/target.h"
+#include "host/change/watch.h"
+#include "host/script/script.h"
+
+/* What a run has in hand while it changes a target. Borrowed throughout. */
+struct neap_change {
+    struct neap_loop *loop;
+    struct neap_run *run;
+    const struct neap_environment *env;
+    struct neap_target *target;
+    struct neap_audit *audit;
+    struct lease *lease;       /* NULL: nothing can be changed (verify; dry run on a bare target) */
+    struct neap_watch *watch;
+    struct neap_recorder recorder;
+    const struct neap_actor *actor;
+    const char *reason, *ticket;
+    bool (*is_applied)(void *arg, const char *id); /* for `requires` */
+    void *arg;
+};
+
+enum neap_direction { NEAP_UP, NEAP_DOWN };
+
+/* One migration, in one direction. */
+struct neap_unit {
+    const char *id, *name;
+    const struct neap_source *source;
+    enum neap_direction direction;
+};
+
+struct neap_outcome {
+    int attempts;
+    int64_t duration_ms, statements, rows;
+    bool unreplicated;     /* applied, but a synchronous standby did not confirm */
+    bool audit_incomplete; /* applied, but the journal lacks the outcome */
+    bool unchanged;        /* failed, and the target is as before */
+};
+
+/* Applies or undoes the unit: attempts are repeated as a whole after a lock
+ * timeout, a deadlock or a serialization failure until the budget is spent.
+ * False: the error says what happened; outcome->unchanged whether the target is
+ * as it was before. Waits. */
+bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
+                      struct neap_outcome *outcome, struct neap_error *err);
+
+/* Runs the unit's verify in a read-only snapshot. */
+bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit,
+                        struct neap_error *err);
+
+/* What a dry run tells, in order. Borrowed. */
+struct neap_dry_run_report {
+    void (*unit)(void *arg, const struct neap_unit *unit, const struct neap_script_def *def,
+                 bool executed);
+    void (*lock)(void *arg, const char *relation, const char *mode);
+    void *arg;
+};
+/* Executes the transactional units in one transaction that is rolled back, and
+ * reports the strongest lock on each relation that was there before. Units
+ * without a transaction are reported and not executed. */
+bool neap_change_dry_run(struct neap_change *change, const struct neap_unit *units, size_t count,
+                         const struct neap_dry_run_report *report, struct neap_error *err);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What only looks: verify of what is applied, in a read-only snapshot, and the
+ * dry run, which executes and rolls back. Neither writes history.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/buffer.h"
+#include "host/base/json.h"
+#include "host/base/memory.h"
+#include "host/change/unit.h"
+
+static bool open_script(struct neap_change *change, const struct neap_unit *unit,
+                        struct neap_script **out, struct neap_error *err)
+{
+    struct neap_script_opts opts = {.loop = change->loop,
+                                    .memory_bytes = change->env->memory_bytes};
+    neap_run_rearm(change->run);
+    change->run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
+    return neap_run_check(change->run, err) && neap_script_open(&opts, unit->source, out, err);
+}
+
+static bool verify_steps(struct neap_change *change, struct neap_script *script,
+                         struct neap_error *err)
+{
+    const struct neap_script_def *def = neap_script_def(script);
+    change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
+    if (!neap_tx_session(change, neap_unit_lock_timeout_ms(change, def), err))
+        return false;
+    struct pg_client *work = change->target->work;
+    bool held = pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL,
+                             NULL, err) &&
+                pg_exec_text(work, "set local row_security = off", 0, NULL, NULL, err);
+    for (size_t i = 0; held && i < def->step_count; i++) {
+        struct neap_part_call call = {.script = script, .index = i, .part = NEAP_PART_VERIFY,
+                                      .transaction = true};
+        held = neap_unit_call(change, &call, err);
+    }
+    pg_cleanup(work, true);
+    pg_failure_clear(work);
+    if (!pg_exec_text(work, "rollback", 0, NULL, NULL, NULL))
+        neap_target_drop_work(change->target);
+    else
+        pg_cleanup(work, false);
+    return held;
+}
+
+bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit,
+                        struct neap_error *err)
+{
+    struct neap_script *script = NULL;
+    neap_recorder_begin(&change->recorder, change->run, false);
+    bool held = open_script(change, unit, &script, err) && verify_steps(change, script, err);
+    neap_script_close(script);
+    neap_recorder_flush(&change->recorder);
+    neap_recorder_end(&change->recorder, change->run);
+    json_t *fields = neap_unit_fields(unit);
+    neap_json_set(fields, "held", json_boolean(held));
+    if (!held)
+        neap_json_set(fields, "error", neap_json_error(err));
+    neap_audit_add(change->audit, "verify.end", fields);
+    change->run->deadline_ms = NEAP_FOREVER;
+    return held;
+}
+
+/* The strongest granted lock on each relation this transaction locked, by its
+ * rank in the table of conflicts. */
+static const char sql_locks[] =
+    "select l.relation::pg_catalog.text, ("
+    " pg_catalog.array_agg(l.mode order by pg_catalog.array_position(array['AccessShareLock',"
+    " 'RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock',"
+    " 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'], l.mode) desc))[1]"
+    " from pg_catalog.pg_locks l"
+    " where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted"
+    " group by l.relation";
+
+/* Another session sees only relations that were there before. */
+static const char sql_names[] =
+    "select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)"
+    " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+    " where c.oid = $1::pg_catalog.oid and n.nspname not in ('pg_catalog', 'information_schema',"
+    " 'pg_toast', 'neap')";
+
+static bool report_locks(struct neap_change *change, const struct neap_dry_run_report *report,
+                         struct neap_error *err)
+{
+    struct pg_op *locks = NULL;
+    if (!pg_exec_text(change->target->work, sql_locks, 0, NULL, &locks, err))
+        return false;
+    bool done = true;
+    for (int row = 0; done && row < pg_rows(locks); row++) {
+        const char *oid = pg_cell(locks, row, 0);
+        struct pg_op *name = NULL;
+        done = pg_exec_text(change->target->control, sql_names, 1, &oid, &name, err);
+        if (done && pg_rows(name) == 1)
+            report->lock(report->arg, pg_cell(name, 0, 0), pg_cell(locks, row, 1));
+        pg_op_free(name);
+    }
+    pg_op_free(locks);
+    return done;
+}
+
+static bool dry_run_unit(struct neap_tx *tx, const struct neap_unit *unit,
+                         struct neap_script *script, struct neap_error *err)
+{
+    struct neap_part_call call = {.script = script, .transaction = true,
+                                  .part = unit->direction == NEAP_UP ? NEAP_PART_UP
+                                                                     : NEAP_PART_DOWN};
+    if (!neap_unit_call(tx->change, &call, err) ||
+        !pg_send_text(tx->work, "set constraints all immediate", 0, NULL, err))
+        return false;
+    if (unit->direction == NEAP_DOWN)
+        return pg_settle(tx->work, err);
+    call.part = NEAP_PART_VERIFY;
+    return neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
+           neap_tx_look_end(tx, err) && pg_settle(tx->work, err);
+}
+
+bool neap_change_dry_run(struct neap_change *change, const struct neap_unit *units, size_t count,
+                         const struct neap_dry_run_report *report, struct neap_error *err)
+{
+    struct neap_tx tx;
+    neap_recorder_begin(&change->recorder, change->run, false);
+    change->run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
+    bool done = neap_tx_begin(&tx, change, change->env->lock_timeout_ms, err);
+    for (size_t i = 0; done && i < count; i++) {
+        struct neap_script *script = NULL;
+        done = open_script(change, &units[i], &script, err);
+        if (done) {
+            const struct neap_script_def *def = neap_script_def(script);
+            change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
+            report->unit(report->arg, &units[i], def, def->transaction);
+            done = !def->transaction || dry_run_unit(&tx, &units[i], script, err);
+        }
+        neap_script_close(script);
+    }
+    done = done && report_locks(change, report, err);
+    neap_tx_rollback(&tx);
+    neap_recorder_flush(&change->recorder);
+    neap_recorder_end(&change->recorder, change->run);
+    change->run->deadline_ms = NEAP_FOREVER;
+    return done;
+}

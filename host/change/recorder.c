@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The gate's sink. It knows calls and results, not connections. A loop that
+ * sends the same statement a thousand times is one entry with a count: the
+ * chain stays complete and small.
+ */
+#include "host/change/recorder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/json.h"
+#include "host/base/log.h"
+#include "host/base/memory.h"
+
+#define FINGERPRINT_MAX 48
+#define ENTRIES_MAX 200 /* per event: keeps one event well under a page of the journal */
+
+struct neap_recorder_call {
+    char fingerprint[FINGERPRINT_MAX];
+    const char *name;   /* static: the binding's */
+    char *file;
+    char *text;         /* only with keep_text */
+    int line;
+    int64_t rows, duration_us, count;
+    bool settled, failed;
+};
+
+static void copy_short(char *out, size_t size, const char *text)
+{
+    size_t length = text == NULL ? 0 : strnlen(text, size - 1);
+    if (length > 0)
+        memcpy(out, text, length);
+    out[length] = '\0';
+}
+
+static json_t *call_json(const struct neap_recorder_call *call)
+{
+    json_t *json = json_object();
+    neap_json_set(json, "call", neap_json_text(call->name));
+    if (call->fingerprint[0] != '\0')
+        neap_json_set(json, "fingerprint", neap_json_text(call->fingerprint));
+    if (call->file != NULL) {
+        neap_json_set(json, "file", neap_json_text(call->file));
+        neap_json_set(json, "line", json_integer(call->line));
+    }
+    return json;
+}
+
+static bool record_durably(struct neap_recorder *recorder, const struct neap_recorder_call *call,
+                           int64_t call_id, const char *statement, struct neap_error *err)
+{
+    json_t *fields = call_json(call);
+    neap_json_set(fields, "id", json_integer(call_id));
+    neap_json_set(fields, "statement", neap_json_text(statement));
+    neap_audit_add(recorder->audit, "db.statement", fields);
+    return neap_audit_sync(recorder->audit, err);
+}
+
+static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *call_id,
+                      struct neap_error *err)
+{
+    struct neap_recorder *recorder = sink;
+    if (recorder->call_count == recorder->call_capacity) {
+        recorder->call_capacity = recorder->call_capacity == 0 ? 64 : recorder->call_capacity * 2;
+        recorder->calls = neap_realloc(recorder->calls,
+                                       recorder->call_capacity * sizeof *recorder->calls);
+    }
+    struct neap_recorder_call *call = &recorder->calls[recorder->call_count];
+    memset(call, 0, sizeof *call);
+    copy_short(call->fingerprint, sizeof call->fingerprint, gate->fingerprint);
+    call->name = gate->name;
+    call->file = neap_strdup(gate->where_file);
+    call->line = gate->where_line;
+    call->count = 1;
+    call->text = recorder->keep_text ? neap_strdup(gate->statement) : NULL;
+    *call_id = (int64_t)recorder->call_count++;
+    recorder->statement_count++;
+    if (recorder->durable && recorder->audit != NULL)
+        return record_durably(recorder, call, *call_id, gate->statement, err);
+    return true;
+}
+
+static void on_settle(void *sink, const struct neap_gate_result *result)
+{
+    struct neap_recorder *recorder = sink;
+    if (result->call_id < 0 || (size_t)result->call_id >= recorder->call_count)
+        return;
+    struct neap_recorder_call *call = &recorder->calls[result->call_id];
+    call->settled = true;
+    call->failed = result->error != NULL;
+    call->rows = result->row_count;
+    call->duration_us = result->duration_us;
+    if (result->row_count > 0)
+        recorder->row_count += result->row_count;
+    if (recorder->on_statement != NULL) {
+        struct neap_statement_seen seen = {
+            .statement = call->text, .where_file = call->file, .where_line = call->line,
+            .row_count = call->rows, .duration_us = call->duration_us, .failed = call->failed};
+        recorder->on_statement(recorder->arg, &seen);
+    }
+    if (!recorder->durable || recorder->audit == NULL)
+        return;
+    json_t *fields = json_object();
+    neap_json_set(fields, "id", json_integer(result->call_id));
+    neap_json_set(fields, "rows", json_integer(result->row_count));
+    neap_json_set(fields, "us", json_integer(result->duration_us));
+    if (result->error != NULL)
+        neap_json_set(fields, "error", neap_json_error(result->error));
+    neap_audit_add(recorder->audit, "db.statement.end", fields);
+}
+
+static void forget_calls(struct neap_recorder *recorder)
+{
+    for (size_t i = 0; i < recorder->call_count; i++) {
+        free(recorder->calls[i].file);
+        free(recorder->calls[i].text);
+    }
+    recorder->call_count = 0;
+}
+
+void neap_recorder_begin(struct neap_recorder *recorder, struct neap_run *run, bool durable)
+{
+    forget_calls(recorder);
+    recorder->durable = durable;
+    recorder->statement_count = 0;
+    recorder->row_count = 0;
+    run->gate = (struct neap_gate_sink){.record = on_record, .settle = on_settle, .sink = recorder};
+}
+
+void neap_recorder_end(struct neap_recorder *recorder, struct neap_run *run)
+{
+    if (run->gate.sink == recorder)
+        run->gate = (struct neap_gate_sink){0};
+}
+
+static bool is_same(const struct neap_recorder_call *a, const struct neap_recorder_call *b)
+{
+    return a->line == b->line && a->failed == b->failed && a->settled == b->settled &&
+           strcmp(a->fingerprint, b->fingerprint) == 0 && strcmp(a->name, b->name) == 0 &&
+           strcmp(a->file == NULL ? "" : a->file, b->file == NULL ? "" : b->file) == 0;
+}
+
+static void append_entry(json_t *entries, const struct neap_recorder_call *call)
+{
+    json_t *entry = call_json(call);
+    if (call->count > 1)
+        neap_json_set(entry, "count", json_integer(call->count));
+    neap_json_set(entry, "rows", json_integer(call->rows));
+    neap_json_set(entry, "us", json_integer(call->duration_us));
+    if (call->failed)
+        neap_json_set(entry, "failed", json_true());
+    if (!call->settled)
+        neap_json_set(entry, "unanswered", json_true());
+    json_array_append_new(entries, entry);
+}
+
+static void add_event(struct neap_recorder *recorder, json_t *entries)
+{
+    json_t *fields = json_object();
+    neap_json_set(fields, "statements", entries);
+    neap_audit_add(recorder->audit, "step.statements", fields);
+}
+
+void neap_recorder_flush(struct neap_recorder *recorder)
+{
+    if (recorder->durable || recorder->audit == NULL) {
+        forget_calls(recorder);
+        return;
+    }
+    json_t *entries = json_array();
+    for (size_t i = 0; i < recorder->call_count;) {
+        struct neap_recorder_call sum = recorder->calls[i++];
+        while (i < recorder->call_count && is_same(&sum, &recorder->calls[i])) {
+            sum.count += recorder->calls[i].count;
+            sum.rows += recorder->calls[i].rows > 0 ? recorder->calls[i].rows : 0;
+            sum.duration_us += recorder->calls[i++].duration_us;
+        }
+        append_entry(entries, &sum);
+        if (json_array_size(entries) == ENTRIES_MAX) {
+            add_event(recorder, entries);
+            entries = json_array();
+        }
+    }
+    if (json_array_size(entries) > 0)
+        add_event(recorder, entries);
+    else
+        json_decref(entries);
+    forget_calls(recorder);
+}
+
+void neap_recorder_clear(struct neap_recorder *recorder)
+{
+    forget_calls(recorder);
+    free(recorder->calls);
+    recorder->calls = NULL;
+    recorder->call_capacity = 0;
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A migration without a transaction: a list of steps, each journalled before and
+ * after. A step in doubt (begun, no end known) is settled by its own verify:
+ * true means done, false means it is run again. A step that fails is undone by
+ * its own `down`; what cannot be undone stops as partial with the next commands.
+ */
+#include "host/change/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/json.h"
+#include "host/base/log.h"
+#include "host/base/memory.h"
+
+/* One walk over the steps. */
+struct walk {
+    struct neap_change *change;
+    const struct neap_unit *unit;
+    struct neap_script *script;
+    const struct neap_script_def *def;
+    struct neap_step_rows rows;
+    char attempt[NEAP_UUID_SIZE];
+};
+
+static const struct neap_step_row *row_of(const struct walk *walk, size_t index)
+{
+    for (size_t i = 0; i < walk->rows.count; i++)
+        if ((size_t)walk->rows.rows[i].index == index)
+            return &walk->rows.rows[i];
+    return NULL;
+}
+
+static const char *state_of(const struct walk *walk, size_t index)
+{
+    const struct neap_step_row *row = row_of(walk, index);
+    return row == NULL ? "" : row->state;
+}
+
+static bool is_state(const struct walk *walk, size_t index, const char *state)
+{
+    return strcmp(state_of(walk, index), state) == 0;
+}
+
+/* Begun in either direction, and its end is not known. */
+static bool is_in_doubt(const struct walk *walk, size_t index)
+{
+    return is_state(walk, index, "intent") || is_state(walk, index, "undo") ||
+           is_state(walk, index, "failed");
+}
+
+static void set_state(struct walk *walk, size_t index, const char *state)
+{
+    for (size_t i = 0; i < walk->rows.count; i++)
+        if ((size_t)walk->rows.rows[i].index == index) {
+            free(walk->rows.rows[i].state);
+            walk->rows.rows[i].state = neap_strdup(state);
+            return;
+        }
+    walk->rows.rows =
+        neap_realloc(walk->rows.rows, (walk->rows.count + 1) * sizeof *walk->rows.rows);
+    struct neap_step_row *row = &walk->rows.rows[walk->rows.count++];
+    memset(row, 0, sizeof *row);
+    row->index = (int)index;
+    row->state = neap_strdup(state);
+    row->token = walk->unit->source->token;
+}
+
+/* Journal first (durable), then neap.step: a step's effect is never older than
+ * the record that it was meant to be. */
+static bool record(struct walk *walk, size_t index, const char *state, struct neap_error *err)
+{
+    struct neap_change *change = walk->change;
+    json_t *fields = neap_unit_fields(walk->unit);
+    char *event = neap_format("step.%s", state);
+    neap_json_set(fields, "step", neap_json_text(walk->def->steps[index].name));
+    neap_json_set(fields, "index", json_integer((json_int_t)index));
+    neap_audit_add(change->audit, event, fields);
+    free(event);
+    char *id = neap_strdup(walk->unit->id);
+    char *name = neap_strdup(walk->def->steps[index].name);
+    char *text = neap_strdup(state);
+    struct neap_step_row row = {.id = id, .index = (int)index, .name = name, .state = text,
+                                .run_id = change->run->id, .attempt = walk->attempt,
+                                .token = walk->unit->source->token};
+    pg_cleanup(change->target->control, true);
+    bool recorded = neap_tx_publish(change, err) &&
+                    neap_history_step(change->target->control, &row, err);
+    pg_cleanup(change->target->control, false);
+    free(id);
+    free(name);
+    free(text);
+    if (recorded)
+        set_state(walk, index, state);
+    return recorded;
+}
+
+static void arm_deadline(struct walk *walk)
+{
+    neap_run_rearm(walk->change->run);
+    walk->change->run->deadline_ms =
+        neap_clock_deadline_ms(neap_unit_timeout_ms(walk->change, walk->def));
+}
+
+static bool call_part(struct walk *walk, size_t index, enum neap_script_part part, bool index_ours,
+                      struct neap_error *err)
+{
+    struct neap_part_call call = {.script = walk->script, .index = index, .part = part,
+                                  .index_ours = index_ours};
+    return neap_tx_session(walk->change, neap_unit_lock_timeout_ms(walk->change, walk->def),
+                           err) &&
+           neap_unit_call(walk->change, &call, err);
+}
+
+/* In a snapshot of its own that nothing can be written in. */
+static bool call_verify(struct walk *walk, size_t index, struct neap_error *err)
+{
+    struct neap_part_call call = {.script = walk->script, .index = index,
+                                  .part = NEAP_PART_VERIFY, .transaction = true};
+    struct neap_change *change = walk->change;
+    if (!neap_tx_session(change, neap_unit_lock_timeout_ms(change, walk->def), err))
+        return false;
+    struct pg_client *work = change->target->work;
+    bool done = pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL,
+                             NULL, err) &&
+                neap_unit_call(change, &call, err);
+    pg_cleanup(work, true);
+    pg_failure_clear(work);
+    if (!pg_exec_text(work, "rollback", 0, NULL, NULL, NULL))
+        neap_target_drop_work(change->target);
+    else
+        pg_cleanup(work, false);
+    return done;
+}
+
+/* *done: what verify says. False: verify could not be asked. */
+static bool settle_doubt(struct walk *walk, size_t index, bool *done, struct neap_error *err)
+{
+    const struct neap_step_def *step = &walk->def->steps[index];
+    if (step->unverified != NULL) {
+        neap_error_set(err, NEAP_ERR_STEP_DOUBT,
+                       "step %s of migration %s was interrupted, and it has no verify: %s",
+                       step->name, walk->unit->id, step->unverified);
+        neap_error_hint(err,
+                        "Look at the target, then say what it is: `neap repair %s --mark applied "
+                        "--reason TEXT` or `neap repair %s --mark pending --reason TEXT`.",
+                        walk->unit->id, walk->unit->id);
+        return false;
+    }
+    arm_deadline(walk);
+    *done = call_verify(walk, index, err);
+    if (!*done && err->code != NEAP_ERR_VERIFY_FAILED)
+        return false;
+    neap_log(NEAP_LOG_INFO, "step.settled", "step %s was interrupted; its verify says it is %s",
+             step->name, *done ? "done" : "not done");
+    neap_error_clear(err);
+    return true;
+}
+
+static bool any_done(const struct walk *walk)
+{
+    for (size_t i = 0; i < walk->def->step_count; i++)
+        if (is_state(walk, i, "done") || is_in_doubt(walk, i))
+            return true;
+    return false;
+}
+
+/* Turns the cause into "stopped halfway" with the commands that go on. */
+static void say_partial(const struct walk *walk, size_t index, const char *what,
+                        struct neap_error *err)
+{
+    struct neap_error cause = {0};
+    neap_error_move(&cause, err);
+    neap_error_copy(err, &cause);
+    err->code = NEAP_ERR_STEP_PARTIAL;
+    free(err->message);
+    err->message = neap_format("migration %s stopped at step %s: %s", walk->unit->id,
+                               walk->def->steps[index].name, cause.message);
+    neap_error_detail(err, "%s%s%s", what, cause.detail == NULL ? "" : " ",
+                      cause.detail == NULL ? "" : cause.detail);
+    neap_error_hint(err,
+                    "Mend the cause, then `neap resume`. To go back: `neap down --only %s`. If you "
+                    "settled it by hand: `neap repair %s --mark applied|pending --reason TEXT`.",
+                    walk->unit->id, walk->unit->id);
+    neap_error_clear(&cause);
+}
+
+/* Undoes the step that failed. Leaves `err` the cause, as partial when something
+ * stays behind. */
+static void compensate(struct walk *walk, size_t index, struct neap_error *err)
+{
+    struct neap_error second = {0};
+    if (walk->def->steps[index].irreversible != NULL) {
+        record(walk, index, "failed", NULL);
+        say_partial(walk, index, "The step has no way back, so what it did stays.", err);
+        return;
+    }
+    arm_deadline(walk);
+    if (!neap_run_check(walk->change->run, NULL)) {
+        say_partial(walk, index, "Interrupted; the step's verify settles it in the next run.", err);
+        return;
+    }
+    neap_log(NEAP_LOG_WARN, "step.undo", "step %s failed (%s); undoing it",
+             walk->def->steps[index].name, err->message);
+    bool undone = record(walk, index, "undo", &second) &&
+                  call_part(walk, index, NEAP_PART_DOWN, true, &second) &&
+                  record(walk, index, "undone", &second);
+    if (!undone) {
+        record(walk, index, "failed", NULL);
+        char *what = neap_format("Its down failed too: %s.",
+                                 second.message == NULL ? "no reason given" : second.message);
+        say_partial(walk, index, what, err);
+        free(what);
+    } else if (any_done(walk)) {
+        say_partial(walk, index, "The step was undone; the steps before it stand.", err);
+    }
+    neap_error_clear(&second);
+}
+
+static bool fence(struct walk *walk, struct neap_error *err)
+{
+    struct pg_client *control = walk->change->target->control;
+    return lease_fence(walk->change->lease, control, err) && pg_settle(control, err);
+}
+
+static bool run_step(struct walk *walk, size_t index, bool again, struct neap_error *err)
+{
+    arm_deadline(walk);
+    if (!fence(walk, err) || !record(walk, index, "intent", err))
+        return false;
+    neap_log(NEAP_LOG_INFO, "step.begin", "%s %s: step %s", walk->unit->id, walk->unit->name,
+             walk->def->steps[index].name);
+    bool done = call_part(walk, index, NEAP_PART_UP, again, err) && call_verify(walk, index, err);
+    if (done)
+        return record(walk, index, "done", err);
+    if (neap_unit_is_retryable(err)) /* stays in doubt: the next attempt settles it */
+        return false;
+    compensate(walk, index, err);
+    return false;
+}
+
+static bool walk_up(struct walk *walk, struct neap_error *err)
+{
+    for (size_t i = 0; i < walk->def->step_count; i++) {
+        bool again = is_in_doubt(walk, i);
+        bool done = is_state(walk, i, "done");
+        if (again && !settle_doubt(walk, i, &done, err)) {
+            if (err->code != NEAP_ERR_STEP_DOUBT && !neap_unit_is_retryable(err))
+                say_partial(walk, i, "The step is in doubt.", err);
+            return false;
+        }
+        if (again && done && !record(walk, i, "done", err))
+            return false;
+        if (!done && !run_step(walk, i, again, err))
+            return false;
+    }
+    return true;
+}
+
+/* "Does not exist" (class 42, undefined object): after an interrupted down whose
+ * verify is false this says that it had been done. */
+static bool is_undefined(const struct neap_error *err)
+{
+    static const char *const states[] = {"42P01", "42703", "42704", "42883", "3F000", NULL};
+    for (const char *const *state = states; *state != NULL; state++)
+        if (strcmp(err->sqlstate, *state) == 0)
+            return true;
+    return false;
+}
+
+static bool undo_step(struct walk *walk, size_t index, struct neap_error *err)
+{
+    bool still_there = true;
+    bool again = is_in_doubt(walk, index);
+    if (again && walk->def->steps[index].unverified == NULL &&
+        !settle_doubt(walk, index, &still_there, err))
+        return false;
+    arm_deadline(walk);
+    if (!fence(walk, err) || !record(walk, index, "undo", err))
+        return false;
+    if (!call_part(walk, index, NEAP_PART_DOWN, again, err)) {
+        if (!again || still_there || !is_undefined(err))
+            return false;
+        neap_error_clear(err);
+    }
+    return record(walk, index, "undone", err);
+}
+
+static bool walk_down(struct walk *walk, struct neap_error *err)
+{
+    bool none = walk->rows.count == 0;
+    for (size_t i = walk->def->step_count; i-- > 0;) {
+        if (!none && !is_state(walk, i, "done") && !is_in_doubt(walk, i))
+            continue;
+        if (undo_step(walk, i, err))
+            continue;
+        if (!neap_unit_is_retryable(err))
+            say_partial(walk, i, "Steps after it were undone.", err);
+        return false;
+    }
+    return true;
+}
+
+/* The whole is done: one row in history, and its steps are settled. */
+static bool record_whole(struct walk *walk, int64_t began_ms, struct neap_outcome *outcome,
+                         struct neap_error *err)
+{
+    struct neap_tx tx;
+    struct neap_history_entry entry;
+    void *bundle = NULL;
+    arm_deadline(walk);
+    bool done = neap_tx_begin(&tx, walk->change,
+                              neap_unit_lock_timeout_ms(walk->change, walk->def), err) &&
+                neap_unit_entry(walk->change, walk->unit, walk->def, &entry, &bundle, err);
+    if (done) {
+        entry.duration_ms = neap_clock_ms() - began_ms;
+        done = neap_tx_record(&tx, &entry, true, err) &&
+               neap_unit_commit(&tx, walk->unit, outcome, err);
+    }
+    if (!done)
+        neap_tx_rollback(&tx);
+    free(bundle);
+    return done;
+}
+
+static bool check_walk(const struct walk *walk, struct neap_error *err)
+{
+    if (!walk->change->target->direct) {
+        neap_error_set(err, NEAP_ERR_DB_POOLER,
+                       "migration %s runs without a transaction, which a pooler cannot carry",
+                       walk->unit->id);
+        neap_error_hint(err, "Connect to the server itself for this one.");
+        return false;
+    }
+    for (size_t i = 0; i < walk->rows.count; i++) {
+        const struct neap_step_row *row = &walk->rows.rows[i];
+        if (strcmp(row->state, "undone") == 0 ||
+            neap_hash_equal(&row->token, &walk->unit->source->token))
+            continue;
+        neap_error_set(err, NEAP_ERR_HISTORY_CHANGED,
+                       "migration %s was changed after its step %s had run", walk->unit->id,
+                       row->name);
+        neap_error_hint(err, "Restore the file as it was, then `neap resume`; or settle it: `neap "
+                             "repair %s --mark applied|pending --reason TEXT`.",
+                        walk->unit->id);
+        return false;
+    }
+    return true;
+}
+
+bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,
+                    struct neap_script *script, struct neap_outcome *outcome,
+                    struct neap_error *err)
+{
+    struct walk walk = {.change = change, .unit = unit, .script = script,
+                        .def = neap_script_def(script)};
+    int64_t began_ms = neap_clock_ms();
+    neap_uuid(walk.attempt);
+    neap_recorder_begin(&change->recorder, change->run, true);
+    bool done = neap_history_steps(change->target->control, unit->id, &walk.rows, err) &&
+                check_walk(&walk, err) &&
+                (unit->direction == NEAP_UP ? walk_up(&walk, err) : walk_down(&walk, err));
+    outcome->statements = change->recorder.statement_count;
+    outcome->rows = change->recorder.row_count;
+    neap_recorder_end(&change->recorder, change->run);
+    if (done)
+        done = record_whole(&walk, began_ms, outcome, err);
+    neap_step_rows_clear(&walk.rows);
+    return done;
+}

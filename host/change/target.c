@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opens the sessions of a target and looks at where they lead, before anything
+ * is sent: identity, standby, pooler, rights. It knows nothing of migrations.
+ * A session that was lost is opened again only between units, by whoever asks,
+ * and is looked at again: it may lead elsewhere now.
+ */
+#include "host/change/target.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/memory.h"
+
+/* Takes no lock but AccessShare on catalogs. Names are qualified: search_path is
+ * not ours yet. system_identifier is readable by every role. */
+static const char sql_look[] =
+    "select s.system_identifier::pg_catalog.text, d.oid::pg_catalog.text, d.datname,"
+    " current_user::pg_catalog.text, pg_catalog.pg_is_in_recovery(),"
+    " pg_catalog.current_setting('transaction_read_only') = 'on',"
+    " pg_catalog.pg_backend_pid(), coalesce(r.rolsuper, false),"
+    " pg_catalog.current_setting('server_version'), c.timeline_id::pg_catalog.text"
+    " from pg_catalog.pg_control_system() s"
+    " cross join pg_catalog.pg_control_checkpoint() c"
+    " join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()"
+    " left join pg_catalog.pg_roles r on r.rolname = current_user";
+
+enum look_column {
+    LOOK_SYSTEM,
+    LOOK_DATABASE_OID,
+    LOOK_DATABASE,
+    LOOK_USER,
+    LOOK_RECOVERY,
+    LOOK_READ_ONLY,
+    LOOK_BACKEND_PID,
+    LOOK_SUPERUSER,
+    LOOK_VERSION,
+    LOOK_TIMELINE
+};
+
+/* Scripts and pg_stat_activity know a run by this name; a takeover of the lease
+ * waits for sessions that carry it. */
+static bool open_session(struct neap_target *target, const char *name, struct pg_client **out,
+                         struct neap_error *err)
+{
+    struct neap_run *run = neap_loop_run(target->loop);
+    char *application = neap_format("neap:%s", run->id);
+    struct pg_open_opts opts = {
+        .conninfo = target->env->url,
+        .application_name = application,
+        .timeout_ms = target->env->connect_timeout_ms,
+        .name = name,
+    };
+    bool opened = pg_open(target->loop, &opts, out, err);
+    free(application);
+    return opened;
+}
+
+static bool check_pin(const struct neap_target *target, struct neap_error *err)
+{
+    const struct neap_environment *env = target->env;
+    if (env->system_identifier != NULL &&
+        strcmp(env->system_identifier, target->system_identifier) != 0) {
+        neap_error_set(err, NEAP_ERR_TARGET_WRONG,
+                       "environment %s is pinned to server %s, but this is server %s", env->name,
+                       env->system_identifier, target->system_identifier);
+        return false;
+    }
+    if (env->database != NULL && strcmp(env->database, target->database) != 0) {
+        neap_error_set(err, NEAP_ERR_TARGET_WRONG,
+                       "environment %s is pinned to database %s, but this is database %s",
+                       env->name, env->database, target->database);
+        return false;
+    }
+    return true;
+}
+
+static bool check_pooler(const struct neap_target *target, struct neap_error *err)
+{
+    if (target->direct || target->env->pooler)
+        return true;
+    neap_error_set(err, NEAP_ERR_DB_POOLER, "a pooler answers at %s", pg_address(target->control));
+    neap_error_detail(err, "The server's process id is not the one the connection was given, so "
+                           "a session there is not one session on the server.");
+    neap_error_hint(err, "Connect to the server itself; or set `pooler = \"transaction\"` in the "
+                         "environment to run transactional migrations through it "
+                         "(`neap help poolers`).");
+    return false;
+}
+
+static bool check_changeable(const struct neap_target *target, struct neap_error *err)
+{
+    if (target->standby) {
+        neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s is a standby or read-only",
+                       pg_address(target->control));
+        return false;
+    }
+    if (target->superuser && target->env->is_protected && !target->env->allow_superuser) {
+        neap_error_set(err, NEAP_ERR_POLICY_REFUSED,
+                       "%s is a superuser, and environment %s is protected", target->user,
+                       target->env->name);
+        neap_error_hint(err, "Use a role that owns the application's objects and no more, or set "
+                             "`allow_superuser = true` in the environment.");
+        return false;
+    }
+    return true;
+}
+
+/* What the look found, kept in `target`. */
+static void keep_look(struct neap_target *target, const struct pg_op *op)
+{
+    target->system_identifier = neap_strdup(pg_cell(op, 0, LOOK_SYSTEM));
+    target->database = neap_strdup(pg_cell(op, 0, LOOK_DATABASE));
+    target->user = neap_strdup(pg_cell(op, 0, LOOK_USER));
+    target->timeline = neap_strdup(pg_cell(op, 0, LOOK_TIMELINE));
+    target->server_version = neap_strdup(pg_cell(op, 0, LOOK_VERSION));
+    target->identity =
+        neap_format("%s/%s", target->system_identifier, pg_cell(op, 0, LOOK_DATABASE_OID));
+    target->standby = pg_cell_bool(op, 0, LOOK_RECOVERY) || pg_cell_bool(op, 0, LOOK_READ_ONLY);
+    target->superuser = pg_cell_bool(op, 0, LOOK_SUPERUSER);
+    target->direct =
+        pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(target->control));
+    target->server_version_num = PQserverVersion(pg_raw(target->control));
+}
+
+bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env, bool change,
+                      struct neap_target **out, struct neap_error *err)
+{
+    struct neap_target *target = neap_alloc(sizeof *target);
+    target->loop = loop;
+    target->env = env;
+    struct pg_op *op = NULL;
+    bool looked = open_session(target, "control", &target->control, err) &&
+                  pg_exec_text(target->control, sql_look, 0, NULL, &op, err);
+    if (looked && pg_rows(op) != 1) {
+        neap_error_set(err, NEAP_ERR_INTERNAL_BUG, "the look at the target gave %d rows",
+                       pg_rows(op));
+        looked = false;
+    }
+    if (looked)
+        keep_look(target, op);
+    pg_op_free(op);
+    if (!looked || !check_pin(target, err) || !check_pooler(target, err) ||
+        (change && !check_changeable(target, err))) {
+        neap_target_close(target);
+        return false;
+    }
+    *out = target;
+    return true;
+}
+
+/* A new session must lead to the server and database that were looked at. */
+static bool check_same(const struct neap_target *target, struct pg_client *client,
+                       struct neap_error *err)
+{
+    struct pg_op *op = NULL;
+    if (!pg_exec_text(client, sql_look, 0, NULL, &op, err))
+        return false;
+    char *identity = neap_format("%s/%s", pg_cell(op, 0, LOOK_SYSTEM),
+                                 pg_cell(op, 0, LOOK_DATABASE_OID));
+    bool same = strcmp(identity, target->identity) == 0;
+    bool primary = !pg_cell_bool(op, 0, LOOK_RECOVERY);
+    if (!same)
+        neap_error_set(err, NEAP_ERR_TARGET_WRONG, "%s led to %s, and now to %s",
+                       pg_address(client), target->identity, identity);
+    else if (!primary)
+        neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s has become a standby",
+                       pg_address(client));
+    free(identity);
+    pg_op_free(op);
+    return same && primary;
+}
+
+bool neap_target_session(struct neap_target *target, const char *name, struct pg_client **out,
+                         struct neap_error *err)
+{
+    struct pg_client *client = NULL;
+    if (!open_session(target, name, &client, err))
+        return false;
+    if (!check_same(target, client, err)) {
+        pg_close(client);
+        return false;
+    }
+    *out = client;
+    return true;
+}
+
+bool neap_target_work(struct neap_target *target, struct neap_error *err)
+{
+    if (target->work != NULL && !pg_is_lost(target->work))
+        return true;
+    neap_target_drop_work(target);
+    return neap_target_session(target, "work", &target->work, err);
+}
+
+void neap_target_drop_work(struct neap_target *target)
+{
+    pg_close(target->work);
+    target->work = NULL;
+}
+
+void neap_target_close(struct neap_target *target)
+{
+    if (target == NULL)
+        return;
+    pg_close(target->work);
+    pg_close(target->control);
+    free(target->system_identifier);
+    free(target->database);
+    free(target->user);
+    free(target->identity);
+    free(target->timeline);
+    free(target->server_version);
+    free(target);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The host's transaction around a step. Private to host/change.
+ */
+#ifndef NEAP_CHANGE_TX_H
+#define NEAP_CHANGE_TX_H
+
+#include "host/change/change.h"
+#include "host/change/history.h"
+
+struct neap_tx {
+    struct neap_change *change;
+    struct pg_client *work;
+    char attempt[NEAP_UUID_SIZE];
+    char xid[24];          /* as the server gave it right after BEGIN; "" until its answer */
+    int backend_pid;
+    bool unreplicated;     /* the server said so while COMMIT waited */
+    bool copied;           /* events were queued in this transaction */
+};
+
+enum neap_commit { NEAP_COMMIT_DONE, NEAP_COMMIT_REFUSED, NEAP_COMMIT_UNKNOWN };
+
+/* Queues BEGIN, the limits, the fence and the role on a work session that is as
+ * the host set it; does not wait for the answers. */
+bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change, int64_t lock_timeout_ms,
+                   struct neap_error *err);
+/* Writes what must commit with the work: history row, settled steps, events;
+ * waits for all answers. The journal is durable before. `settle_steps` ends the
+ * unit's rows in neap.step. */
+bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, bool settle_steps,
+                    struct neap_error *err);
+/* COMMIT, alone. DONE: tag COMMIT and idle. REFUSED: the server rolled back, the
+ * error says why. UNKNOWN: the connection was lost or silent; ask
+ * neap_tx_settle. */
+enum neap_commit neap_tx_commit(struct neap_tx *tx, struct neap_error *err);
+/* Finds out, under the lease row's lock, whether the attempt's history row is
+ * there. False: commit.unknown, the server could not be asked. */
+bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err);
+/* Rolls back whatever state it is in; drops the session when that fails. */
+void neap_tx_rollback(struct neap_tx *tx);
+
+/* Read-only part of a transaction: between the two nothing can be written, and
+ * what was set is put back. */
+bool neap_tx_look_begin(struct neap_tx *tx, struct neap_error *err);
+bool neap_tx_look_end(struct neap_tx *tx, struct neap_error *err);
+
+/* Readies the work session for a step without a transaction: limits and role for
+ * the session, no pipeline. */
+bool neap_tx_session(struct neap_change *change, int64_t lock_timeout_ms, struct neap_error *err);
+
+/* Records events that do not travel with a transaction: journal durable, copy
+ * through the control session as well as it goes. False: audit.journal. */
+bool neap_tx_publish(struct neap_change *change, struct neap_error *err);
+
+#endif

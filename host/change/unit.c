@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One migration in one direction, in one transaction: attempts, their order and
+ * their end. Each attempt begins with a fresh script, so that nothing of a
+ * failed one is left. Knows neither history's plan nor the command line.
+ */
+#include "host/change/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/json.h"
+#include "host/base/log.h"
+#include "host/base/memory.h"
+
+#define PAUSE_FIRST_MS 100 /* doubled each time … */
+#define PAUSE_MAX_MS 5000  /* … up to this; half of it is jitter */
+
+int64_t neap_unit_timeout_ms(const struct neap_change *change, const struct neap_script_def *def)
+{
+    return def->timeout_ms > 0 ? def->timeout_ms : change->env->timeout_ms;
+}
+
+int64_t neap_unit_lock_timeout_ms(const struct neap_change *change,
+                                  const struct neap_script_def *def)
+{
+    return def->lock_timeout_ms > 0 ? def->lock_timeout_ms : change->env->lock_timeout_ms;
+}
+
+bool neap_unit_is_retryable(const struct neap_error *err)
+{
+    return err->code == NEAP_ERR_LOCK_TIMEOUT || err->code == NEAP_ERR_LOCK_DEADLOCK ||
+           err->code == NEAP_ERR_DB_SERIALIZATION;
+}
+
+json_t *neap_unit_fields(const struct neap_unit *unit)
+{
+    json_t *fields = json_object();
+    neap_json_set(fields, "id", neap_json_text(unit->id));
+    neap_json_set(fields, "name", neap_json_text(unit->name));
+    neap_json_set(fields, "direction",
+                  neap_json_text(unit->direction == NEAP_UP ? "up" : "down"));
+    return fields;
+}
+
+bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
+                     const struct neap_script_def *def, struct neap_history_entry *entry,
+                     void **bundle, struct neap_error *err)
+{
+    size_t length = 0;
+    *bundle = NULL;
+    if (unit->direction == NEAP_UP && !neap_source_bundle(unit->source, bundle, &length, err))
+        return false;
+    *entry = (struct neap_history_entry){
+        .id = unit->id,
+        .name = unit->name,
+        .action = unit->direction == NEAP_UP ? "apply" : "undo",
+        .run_id = change->run->id,
+        .actor = change->actor->name,
+        .reason = change->reason,
+        .ticket = change->ticket != NULL ? change->ticket : def->ticket,
+        .summary = def->summary,
+        .exact = &unit->source->exact,
+        .token = &unit->source->token,
+        .bundle = *bundle,
+        .bundle_length = length,
+    };
+    return true;
+}
+
+bool neap_unit_call(struct neap_change *change, const struct neap_part_call *call,
+                    struct neap_error *err)
+{
+    bool verify = call->part == NEAP_PART_VERIFY;
+    struct neap_run *run = change->run;
+    run->allowed = verify ? NEAP_ALLOW_READ : call->transaction ? NEAP_ALLOW_TX : NEAP_ALLOW_ALL;
+    run->rule = verify              ? "in verify"
+                : call->transaction ? "in a transaction"
+                                    : "in a step without a transaction";
+    struct neap_script_db db = {
+        .client = change->target->work,
+        .control = change->target->control,
+        .conninfo = change->env->url,
+        .transaction = call->transaction,
+        .read_only = verify,
+        .index_ours = call->index_ours,
+    };
+    bool done = neap_script_call(call->script, call->index, call->part, &db, err);
+    run->allowed = NEAP_ALLOW_ALL;
+    run->rule = NULL;
+    return done;
+}
+
+static bool run_body(struct neap_tx *tx, const struct neap_unit *unit, struct neap_script *script,
+                     struct neap_error *err)
+{
+    struct neap_part_call call = {.script = script, .transaction = true,
+                                  .part = unit->direction == NEAP_UP ? NEAP_PART_UP
+                                                                     : NEAP_PART_DOWN};
+    if (!neap_unit_call(tx->change, &call, err))
+        return false;
+    /* Deferred constraints speak now, not at COMMIT, where nobody could be named. */
+    if (!pg_send_text(tx->work, "set constraints all immediate", 0, NULL, err))
+        return false;
+    if (unit->direction == NEAP_DOWN)
+        return true;
+    call.part = NEAP_PART_VERIFY;
+    return neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
+           neap_tx_look_end(tx, err);
+}
+
+static bool is_committed(struct neap_tx *tx, struct neap_error *err)
+{
+    bool committed = false;
+    switch (neap_tx_commit(tx, err)) {
+    case NEAP_COMMIT_DONE:
+        return true;
+    case NEAP_COMMIT_REFUSED:
+        return false;
+    case NEAP_COMMIT_UNKNOWN:
+        break;
+    }
+    if (!neap_tx_settle(tx, &committed, err))
+        return false;
+    if (!committed)
+        neap_error_set(err, NEAP_ERR_DB_LOST,
+                       "the connection was lost during COMMIT; it did not take effect");
+    return committed;
+}
+
+bool neap_unit_commit(struct neap_tx *tx, const struct neap_unit *unit,
+                      struct neap_outcome *outcome, struct neap_error *err)
+{
+    struct neap_change *change = tx->change;
+    if (!is_committed(tx, err))
+        return false;
+    neap_error_clear(err);
+    neap_audit_copied(change->audit, true);
+    tx->copied = false;
+    outcome->unreplicated = tx->unreplicated;
+    json_t *fields = neap_unit_fields(unit);
+    neap_json_set(fields, "attempt", neap_json_text(tx->attempt));
+    if (tx->unreplicated)
+        neap_json_set(fields, "unreplicated", json_true());
+    neap_audit_add(change->audit, "step.committed", fields);
+    outcome->audit_incomplete = !neap_audit_write(change->audit, NULL);
+    if (tx->work != NULL)
+        pg_on_notice(tx->work, NULL, NULL);
+    return true;
+}
+
+static bool try_transaction(struct neap_change *change, const struct neap_unit *unit,
+                            struct neap_script *script, struct neap_outcome *outcome,
+                            struct neap_error *err)
+{
+    const struct neap_script_def *def = neap_script_def(script);
+    struct neap_tx tx;
+    struct neap_history_entry entry;
+    void *bundle = NULL;
+    int64_t began_ms = neap_clock_ms();
+    change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
+    neap_recorder_begin(&change->recorder, change->run, false);
+    bool done = neap_tx_begin(&tx, change, neap_unit_lock_timeout_ms(change, def), err) &&
+                run_body(&tx, unit, script, err) &&
+                neap_unit_entry(change, unit, def, &entry, &bundle, err);
+    outcome->statements = change->recorder.statement_count;
+    outcome->rows = change->recorder.row_count;
+    if (done) {
+        entry.duration_ms = neap_clock_ms() - began_ms;
+        neap_recorder_flush(&change->recorder);
+        json_t *fields = neap_unit_fields(unit);
+        neap_json_set(fields, "attempt", neap_json_text(tx.attempt));
+        neap_json_set(fields, "xid", neap_json_text(tx.xid));
+        neap_audit_add(change->audit, "step.commit", fields);
+        done = neap_tx_record(&tx, &entry, false, err) &&
+               neap_unit_commit(&tx, unit, outcome, err);
+    }
+    if (!done)
+        neap_tx_rollback(&tx);
+    free(bundle);
+    return done;
+}
+
+static bool check_requires(const struct neap_change *change, const struct neap_unit *unit,
+                           const struct neap_script_def *def, struct neap_error *err)
+{
+    if (unit->direction == NEAP_DOWN || def->requires == NULL || change->is_applied == NULL)
+        return true;
+    for (char **id = def->requires; *id != NULL; id++) {
+        if (change->is_applied(change->arg, *id))
+            continue;
+        neap_error_set(err, NEAP_ERR_HISTORY_REQUIRES,
+                       "migration %s requires %s, which is not applied", unit->id, *id);
+        neap_error_hint(err, "Apply %s first: `neap up --only %s`.", *id, *id);
+        return false;
+    }
+    return true;
+}
+
+static bool check_reversible(const struct neap_unit *unit, const struct neap_script_def *def,
+                             struct neap_error *err)
+{
+    if (unit->direction == NEAP_UP)
+        return true;
+    for (size_t i = 0; i < def->step_count; i++) {
+        if (def->steps[i].irreversible == NULL)
+            continue;
+        neap_error_set(err, NEAP_ERR_POLICY_REFUSED, "migration %s has no way back: %s", unit->id,
+                       def->steps[i].irreversible);
+        neap_error_hint(err, "Write a new migration that goes forward instead.");
+        return false;
+    }
+    return true;
+}
+
+static int last_word(void *arg)
+{
+    struct neap_change *change = arg;
+    neap_audit_last_word(change->audit, "run.killed",
+                         "the script did not stop at its deadline; the watchdog ended the process");
+    return neap_error_row(NEAP_ERR_RUN_DEADLINE)->exit_status;
+}
+
+static bool try_once(struct neap_change *change, const struct neap_unit *unit,
+                     struct neap_outcome *outcome, struct neap_error *err)
+{
+    struct neap_run *run = change->run;
+    neap_run_rearm(run);
+    if (!neap_run_check(run, err))
+        return false;
+    run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
+    struct neap_script_opts opts = {.loop = change->loop,
+                                    .memory_bytes = change->env->memory_bytes,
+                                    .last_word = last_word, .last_word_arg = change};
+    struct neap_script *script = NULL;
+    bool done = neap_script_open(&opts, unit->source, &script, err);
+    if (done) {
+        const struct neap_script_def *def = neap_script_def(script);
+        done = check_requires(change, unit, def, err) && check_reversible(unit, def, err) &&
+               (def->transaction ? try_transaction(change, unit, script, outcome, err)
+                                 : neap_steps_run(change, unit, script, outcome, err));
+    }
+    neap_script_close(script);
+    neap_recorder_end(&change->recorder, run);
+    run->deadline_ms = NEAP_FOREVER;
+    return done;
+}
+
+static void record_failure(struct neap_change *change, const struct neap_unit *unit, int attempt,
+                           const struct neap_error *cause)
+{
+    neap_recorder_flush(&change->recorder);
+    json_t *fields = neap_unit_fields(unit);
+    neap_json_set(fields, "attempt_number", json_integer(attempt));
+    neap_json_set(fields, "error", neap_json_error(cause));
+    neap_json_set(fields, "blockers", neap_watch_blockers_json(change->watch));
+    neap_audit_add(change->audit, "step.failed", fields);
+    if (!neap_tx_publish(change, NULL))
+        neap_log(NEAP_LOG_ERROR, "audit.journal",
+                 "the failure could not be recorded in the journal");
+}
+
+static int64_t pause_ms(int attempt)
+{
+    int64_t pause = PAUSE_FIRST_MS;
+    for (int i = 1; i < attempt && pause < PAUSE_MAX_MS; i++)
+        pause *= 2;
+    if (pause > PAUSE_MAX_MS)
+        pause = PAUSE_MAX_MS;
+    struct neap_hash hash;
+    int64_t seed[2] = {neap_clock_us(), attempt};
+    neap_hash_bytes(seed, sizeof seed, &hash); /* jitter, so that two runs part ways */
+    return pause / 2 + (int64_t)hash.bytes[0] * pause / 512;
+}
+
+static void give_up(const struct neap_change *change, int attempts, int64_t spent_ms,
+                    struct neap_error *err)
+{
+    char spent[NEAP_DURATION_SIZE];
+    const char *blockers = neap_watch_blockers(change->watch);
+    neap_duration_text(spent_ms, spent);
+    neap_error_detail(err, "Gave up after %d %s in %s.%s%s", attempts,
+                      attempts == 1 ? "attempt" : "attempts", spent,
+                      blockers == NULL ? "" : " Blocked by ", blockers == NULL ? "" : blockers);
+}
+
+/* False when the budget is spent or the run is to stop. */
+static bool wait_for_retry(struct neap_change *change, const struct neap_unit *unit, int attempt,
+                           int64_t budget_end_ms, const struct neap_error *cause)
+{
+    int64_t pause = pause_ms(attempt);
+    if (neap_clock_ms() + pause >= budget_end_ms)
+        return false;
+    const char *blockers = neap_watch_blockers(change->watch);
+    neap_log(NEAP_LOG_WARN, "lock.retry",
+             "%s %s: attempt %d: %s; trying again in %lld ms; blocked by %s", unit->id, unit->name,
+             attempt, cause->message, (long long)pause,
+             blockers == NULL ? "nobody who was still there" : blockers);
+    return neap_loop_sleep(change->loop, pause, "the next attempt", NULL);
+}
+
+bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
+                      struct neap_outcome *outcome, struct neap_error *err)
+{
+    memset(outcome, 0, sizeof *outcome);
+    int64_t began_ms = neap_clock_ms();
+    int64_t budget_end_ms = neap_clock_deadline_ms(change->env->lock_budget_ms);
+    neap_log_context(change->run->id, unit->source->files[0].path,
+                     unit->direction == NEAP_UP ? "up" : "down");
+    bool done = false;
+    for (;;) {
+        outcome->attempts++;
+        outcome->unchanged = true;
+        done = try_once(change, unit, outcome, err);
+        outcome->duration_ms = neap_clock_ms() - began_ms;
+        if (done)
+            break;
+        if (err->code == NEAP_ERR_COMMIT_UNKNOWN || err->code == NEAP_ERR_STEP_PARTIAL ||
+            err->code == NEAP_ERR_STEP_DOUBT)
+            outcome->unchanged = false;
+        record_failure(change, unit, outcome->attempts, err);
+        if (!neap_unit_is_retryable(err))
+            break;
+        if (!wait_for_retry(change, unit, outcome->attempts, budget_end_ms, err)) {
+            give_up(change, outcome->attempts, outcome->duration_ms, err);
+            break;
+        }
+        neap_error_clear(err);
+    }
+    neap_log_context(change->run->id, NULL, NULL);
+    return done;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Watches a waiting statement from the control session: who blocks it (promise
+ * 11). Runs in loop turns while somebody waits; costs nothing otherwise.
+ */
+#ifndef NEAP_CHANGE_WATCH_H
+#define NEAP_CHANGE_WATCH_H
+
+#include <jansson.h>
+
+#include "host/change/target.h"
+
+struct neap_watch;
+
+/* Also makes silent waits of the loop say what was found. */
+struct neap_watch *neap_watch_begin(struct neap_target *target);
+/* The server process whose waits are watched; 0: none. Forgets earlier blockers. */
+void neap_watch_backend(struct neap_watch *watch, int backend_pid);
+/* "pid 123 (psql, transaction open for 45 s): update …; …", or NULL when nobody
+ * was seen in the way since neap_watch_backend. Borrowed until the next turn. */
+const char *neap_watch_blockers(const struct neap_watch *watch);
+/* The same for the audit: an array of {pid, application, user, state, seconds,
+ * query}. New reference. */
+json_t *neap_watch_blockers_json(const struct neap_watch *watch);
+void neap_watch_end(struct neap_watch *watch); /* NULL is allowed */
+
+#endif
