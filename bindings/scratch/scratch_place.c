@@ -70,7 +70,7 @@ static bool find_user(struct scratch_place *place, struct neap_error *err)
     if (row == NULL) {
         neap_error_set(err, NEAP_ERR_CONFIG_TARGET,
                        "PostgreSQL does not run as root, and there is no user postgres");
-        neap_error_hint(err, "Install it (apt-get install postgresql), or run neap as another user.");
+        neap_error_hint(err, "Install it (apt-get install postgresql), or run as another user.");
         return false;
     }
     place->user = "postgres";

@@ -72,7 +72,8 @@ postgres() {
         -c max_connections=200 -c max_prepared_transactions=10 -c shared_buffers=32MB \
         -c log_line_prefix='%m [%p] %a ' >"$dir/postgres.log" 2>&1) &
     server=$!
-    trap 'kill -QUIT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"; exit 0' TERM INT EXIT
+    trap 'kill -QUIT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"; exit 0' \
+        TERM INT EXIT
     until grep -q '^ready' "$dir/pg/data/postmaster.pid" 2>/dev/null; do
         kill -0 "$server" || { cat "$dir/postgres.log" >&2; exit 1; }
         sleep 0.02
