@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "host/base/buffer.h"
+#include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/memory.h"
 #include "host/change/unit.h"

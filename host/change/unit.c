@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
