@@ -1,0 +1,80 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The example project from an empty scratch server to a verified audit, in a
+# copy of the project with its own state. Each command's exit status is checked;
+# the one that fails on purpose must fail as it should.
+#
+# usage: tests/demo.sh build/neap
+set -eu
+cd "$(dirname "$0")/.."
+neap=$(realpath "$1")
+work=$(mktemp -d /tmp/neap-demo-XXXXXX)
+cp -R migrations runbooks "$work"
+# Nothing of the caller's own targets may reach the demo.
+unset DATABASE_URL PGHOST PGPORT PGUSER PGDATABASE PGSERVICE NEAP_ENV NEAP_PROJECT NEAP_JSON \
+    NEAP_QUIET NEAP_VERBOSE NEAP_REASON NEAP_TICKET
+export NEAP_STATE_DIR="$work/state"
+trap '"$neap" -C "$work" scratch stop >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+[ -t 1 ] || say() { printf '\n%s\n' "$*"; }
+
+# run STATUS ARGUMENT…: neap on the copy; its output is shown and kept in $work/out.
+run() {
+    expected=$1
+    shift
+    say "\$ neap $*"
+    status=0
+    "$neap" -C "$work" "$@" >"$work/out" 2>&1 || status=$?
+    cat "$work/out"
+    [ "$status" = "$expected" ] || fail "exit $status, expected $expected"
+}
+fail() {
+    printf 'demo: %s\n' "$*" >&2
+    exit 1
+}
+shows() { grep -q -- "$1" "$work/out" || fail "the output does not show: $1"; }
+
+say "A throwaway PostgreSQL, started by neap"
+run 0 scratch start
+run 0 -e scratch up --reason "the demo"
+run 0 -e scratch status
+shows 0006
+run 0 -e scratch verify
+run 0 -e scratch history
+
+say "Two steps back, and forward again"
+run 0 -e scratch down 2 --reason "the demo goes back"
+run 3 -e scratch status --exit-code
+run 0 -e scratch up --reason "the demo goes on"
+
+say "A migration that fails halfway leaves nothing behind"
+cat >"$work/migrations/0007_orders.lua" <<'EOF'
+--- why: people want to buy
+--- risk: this one is wrong on purpose
+--- locks: none
+return migration {
+  summary = "Orders, with a mistake",
+  up = function(db)
+    db:exec "CREATE TABLE shop.orders (id bigint PRIMARY KEY, sku text REFERENCES shop.products (sku))"
+    db:exec "INSERT INTO shop.orders VALUES (1, 'no-such-product')"
+  end,
+  verify = function(_, expect) expect.table "shop.orders" end,
+  down = function(db) db:exec "DROP TABLE shop.orders" end,
+}
+EOF
+run 1 -e scratch up --reason "the demo fails"
+shows 0007
+shows "neap "
+run 0 scratch psql -XAtc "SELECT to_regclass('shop.orders') IS NULL AS nothing_is_left"
+shows '^t$'
+run 3 -e scratch status --exit-code
+rm "$work/migrations/0007_orders.lua"
+
+say "Every event is in a chain that shows removal, change and reordering"
+run 0 -e scratch audit verify
+run 0 scratch stop
+say "That is neap. Next: README.md, \"Your first migration\"."
