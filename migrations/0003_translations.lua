@@ -29,7 +29,8 @@ return migration {
         PRIMARY KEY (product_id, locale)
       )]]
     for _, locale in ipairs(locales) do
-      db:exec("INSERT INTO shop.supported_locales (code, name) VALUES ($1, $2)", locale[1], locale[2])
+      db:exec("INSERT INTO shop.supported_locales (code, name) VALUES ($1, $2)",
+        table.unpack(locale))
     end
     db:exec [[
       INSERT INTO shop.product_translations (product_id, locale, name)

@@ -59,8 +59,8 @@ cat >"$work/migrations/0007_orders.lua" <<'EOF'
 return migration {
   summary = "Orders, with a mistake",
   up = function(db)
-    db:exec "CREATE TABLE shop.orders (id bigint PRIMARY KEY, sku text REFERENCES shop.products (sku))"
-    db:exec "INSERT INTO shop.orders VALUES (1, 'no-such-product')"
+    db:exec "CREATE TABLE shop.orders (sku text REFERENCES shop.products (sku))"
+    db:exec "INSERT INTO shop.orders VALUES ('no-such-product')"
   end,
   verify = function(_, expect) expect.table "shop.orders" end,
   down = function(db) db:exec "DROP TABLE shop.orders" end,
