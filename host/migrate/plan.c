@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Merges two ordered lists, files and history, and says what each id is. Pure
+ * but for reading the files; every refusal names the file and what to type.
+ */
+#include "host/migrate/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/memory.h"
+
+const char *neap_problem_name(enum neap_problem problem)
+{
+    static const char *const names[] = {NULL, "cosmetic", "changed", "missing", "order"};
+    return names[problem];
+}
+
+const char *neap_state_name(enum neap_history_state state)
+{
+    static const char *const names[] = {"pending", "applied", "partial"};
+    return names[state];
+}
+
+static enum neap_problem judge(const struct neap_plan_item *item)
+{
+    if (item->row == NULL || item->state == NEAP_STATE_PENDING)
+        return NEAP_PROBLEM_NONE;
+    if (item->file == NULL)
+        return NEAP_PROBLEM_MISSING;
+    if (item->state == NEAP_STATE_PARTIAL)
+        return NEAP_PROBLEM_NONE; /* its steps know the script they ran */
+    if (!neap_hash_equal(&item->row->token, &item->source.token))
+        return NEAP_PROBLEM_CHANGED;
+    return neap_hash_equal(&item->row->exact, &item->source.exact) ? NEAP_PROBLEM_NONE
+                                                                   : NEAP_PROBLEM_COSMETIC;
+}
+
+/* An undone migration whose file is gone is nobody's concern. */
+static bool is_settled(const struct neap_plan_item *item)
+{
+    return item->file == NULL && item->state == NEAP_STATE_PENDING;
+}
+
+static bool add_item(struct neap_plan *plan, const struct neap_migration *file,
+                     const struct neap_history_row *row, struct neap_error *err)
+{
+    struct neap_plan_item *item = &plan->items[plan->count];
+    *item = (struct neap_plan_item){.file = file, .row = row};
+    item->id = file != NULL ? file->id : row->id;
+    item->name = file != NULL ? file->name : row->name;
+    item->state = row == NULL ? NEAP_STATE_PENDING : row->state;
+    if (file != NULL && !neap_source_load(plan->cache, file->path, &item->source, err))
+        return false;
+    item->problem = judge(item);
+    if (!is_settled(item))
+        plan->count++;
+    return true;
+}
+
+static void mark_late(struct neap_plan *plan)
+{
+    bool applied_after = false;
+    for (size_t i = plan->count; i-- > 0;) {
+        struct neap_plan_item *item = &plan->items[i];
+        if (item->state == NEAP_STATE_APPLIED)
+            applied_after = true;
+        else if (item->state == NEAP_STATE_PENDING && applied_after)
+            item->problem = NEAP_PROBLEM_ORDER;
+    }
+}
+
+bool neap_plan_load(const char *project, const struct neap_history *history,
+                    struct neap_plan *out, struct neap_error *err)
+{
+    memset(out, 0, sizeof *out);
+    if (!neap_discover(project, &out->migrations, err))
+        return false;
+    out->cache = neap_source_cache_new(project);
+    out->items = neap_alloc((out->migrations.count + history->count + 1) * sizeof *out->items);
+    size_t file = 0, row = 0;
+    bool done = true;
+    while (done && (file < out->migrations.count || row < history->count)) {
+        int order = file == out->migrations.count ? 1
+                    : row == history->count       ? -1
+                    : neap_migration_id_compare(out->migrations.items[file].id,
+                                                history->rows[row].id);
+        done = add_item(out, order <= 0 ? &out->migrations.items[file] : NULL,
+                        order >= 0 ? &history->rows[row] : NULL, err);
+        file += order <= 0;
+        row += order >= 0;
+    }
+    if (!done)
+        neap_plan_clear(out);
+    else
+        mark_late(out);
+    return done;
+}
+
+void neap_plan_clear(struct neap_plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        neap_source_clear(&plan->items[i].source);
+    free(plan->items);
+    neap_source_cache_free(plan->cache);
+    neap_migrations_clear(&plan->migrations);
+    memset(plan, 0, sizeof *plan);
+}
+
+struct neap_plan_item *neap_plan_find(const struct neap_plan *plan, const char *id)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (neap_migration_id_compare(plan->items[i].id, id) == 0)
+            return &plan->items[i];
+    return NULL;
+}
+
+size_t neap_plan_count(const struct neap_plan *plan, enum neap_history_state state)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < plan->count; i++)
+        count += plan->items[i].state == state;
+    return count;
+}
+
+static bool need_item(const struct neap_plan *plan, const char *id, struct neap_plan_item **out,
+                      struct neap_error *err)
+{
+    *out = NULL;
+    if (id == NULL)
+        return true;
+    if (id[0] == '\0' || strspn(id, "0123456789") != strlen(id)) {
+        neap_error_set(err, NEAP_ERR_USAGE, "\"%s\" is not a migration's id", id);
+        neap_error_hint(err, "Give the digits its file name begins with; see `neap status`.");
+        return false;
+    }
+    *out = neap_plan_find(plan, id);
+    if (*out == NULL)
+        neap_error_set(err, NEAP_ERR_HISTORY_UNKNOWN, "there is no migration %s", id);
+    return *out != NULL;
+}
+
+/* Nothing is applied on top of what is not known. */
+static bool check_applied(const struct neap_plan *plan, struct neap_error *err)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct neap_plan_item *item = &plan->items[i];
+        if (item->problem == NEAP_PROBLEM_MISSING) {
+            neap_error_set(err, NEAP_ERR_HISTORY_MISSING,
+                           "migration %s %s is applied, and its file is missing", item->id,
+                           item->name);
+            neap_error_hint(err,
+                            "Restore the file. To undo it with the copy stored in history: `neap "
+                            "down --only %s`.",
+                            item->id);
+            return false;
+        }
+        if (item->problem == NEAP_PROBLEM_CHANGED) {
+            neap_error_set(err, NEAP_ERR_HISTORY_CHANGED, "%s was changed after it was applied",
+                           item->file->path);
+            neap_error_hint(err,
+                            "Restore the file; or, when the target is already as it says, `neap "
+                            "accept %s --reason TEXT`; or write a new migration.",
+                            item->id);
+            neap_error_where(err, item->file->path, 1);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool refuse_late(const struct neap_plan_item *item, struct neap_error *err)
+{
+    neap_error_set(err, NEAP_ERR_HISTORY_ORDER,
+                   "%s is pending, and migrations after it are applied", item->file->path);
+    neap_error_hint(err,
+                    "If it does not matter: `neap up --only %s`. Else renumber it (`neap new` "
+                    "gives the next number), or undo what came after it.",
+                    item->id);
+    return false;
+}
+
+static bool pick_only(struct neap_plan_item *only, bool up, struct neap_plan_item **items,
+                      size_t *count)
+{
+    bool wanted = up ? only->state != NEAP_STATE_APPLIED : only->state != NEAP_STATE_PENDING;
+    if (wanted)
+        items[(*count)++] = only;
+    return true;
+}
+
+bool neap_plan_up(const struct neap_plan *plan, const struct neap_selection *selection,
+                  struct neap_plan_item ***out, size_t *count, struct neap_error *err)
+{
+    struct neap_plan_item *to = NULL, *only = NULL;
+    if (!need_item(plan, selection->to, &to, err) ||
+        !need_item(plan, selection->only, &only, err) || !check_applied(plan, err))
+        return false;
+    struct neap_plan_item **items = neap_alloc((plan->count + 1) * sizeof(struct neap_plan_item *));
+    *count = 0;
+    *out = items;
+    if (only != NULL)
+        return pick_only(only, true, items, count);
+    for (size_t i = 0; i < plan->count; i++) {
+        struct neap_plan_item *item = &plan->items[i];
+        if (to != NULL && item > to)
+            break;
+        if (selection->count > 0 && *count == (size_t)selection->count)
+            break;
+        if (item->state == NEAP_STATE_APPLIED)
+            continue;
+        if (item->problem == NEAP_PROBLEM_ORDER) {
+            free(items);
+            *out = NULL;
+            return refuse_late(item, err);
+        }
+        items[(*count)++] = item;
+    }
+    return true;
+}
+
+bool neap_plan_down(const struct neap_plan *plan, const struct neap_selection *selection,
+                    struct neap_plan_item ***out, size_t *count, struct neap_error *err)
+{
+    struct neap_plan_item *to = NULL, *only = NULL;
+    if (!need_item(plan, selection->to, &to, err) ||
+        !need_item(plan, selection->only, &only, err))
+        return false;
+    struct neap_plan_item **items = neap_alloc((plan->count + 1) * sizeof(struct neap_plan_item *));
+    *count = 0;
+    *out = items;
+    if (only != NULL)
+        return pick_only(only, false, items, count);
+    size_t limit = to != NULL ? plan->count : selection->count > 0 ? (size_t)selection->count : 1;
+    for (size_t i = plan->count; i-- > 0 && *count < limit;) {
+        struct neap_plan_item *item = &plan->items[i];
+        if (to != NULL && item <= to)
+            break;
+        if (item->state != NEAP_STATE_PENDING)
+            items[(*count)++] = item;
+    }
+    return true;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The order of a run's beginning matters: the journal can be written before
+ * anything is sent; the lease is ours before the plan is believed; the plan is
+ * durable before the first script runs.
+ */
+#include "host/migrate/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/clock.h"
+#include "host/base/json.h"
+#include "host/base/log.h"
+#include "host/base/memory.h"
+#include "host/change/tx.h"
+
+static bool is_applied(void *arg, const char *id)
+{
+    const struct neap_session *session = arg;
+    const struct neap_plan_item *item = neap_plan_find(&session->plan, id);
+    return item != NULL && item->state == NEAP_STATE_APPLIED;
+}
+
+bool neap_session_reload(struct neap_session *session, struct neap_error *err)
+{
+    neap_plan_clear(&session->plan);
+    neap_history_clear(&session->history);
+    return neap_history_load(session->target->control, &session->history, err) &&
+           neap_plan_load(session->project->dir, &session->history, &session->plan, err);
+}
+
+bool neap_session_look(struct neap_session *session, struct neap_loop *loop,
+                       const struct neap_project *project, bool change, struct neap_error *err)
+{
+    memset(session, 0, sizeof *session);
+    session->loop = loop;
+    session->project = project;
+    return neap_target_open(loop, &project->env, change, &session->target, err) &&
+           neap_session_reload(session, err);
+}
+
+static json_t *begin_fields(const struct neap_session *session,
+                            const struct neap_session_opts *opts)
+{
+    const struct neap_target *target = session->target;
+    json_t *fields = json_object();
+    neap_json_set(fields, "command", neap_json_text(opts->command));
+    neap_json_set(fields, "dry_run", json_boolean(opts->dry_run));
+    neap_json_set(fields, "environment", neap_json_text(session->project->env.name));
+    neap_json_set(fields, "address", neap_json_text(pg_address(target->control)));
+    neap_json_set(fields, "database", neap_json_text(target->database));
+    neap_json_set(fields, "database_user", neap_json_text(target->user));
+    neap_json_set(fields, "superuser", json_boolean(target->superuser));
+    neap_json_set(fields, "identity", neap_json_text(target->identity));
+    neap_json_set(fields, "timeline", neap_json_text(target->timeline));
+    neap_json_set(fields, "server_version", neap_json_text(target->server_version));
+    neap_json_set(fields, "neap_version", neap_json_text(NEAP_VERSION));
+    neap_json_set(fields, "actor", neap_json_text(session->actor.name));
+    neap_json_set(fields, "who", json_incref(session->actor.fields));
+    neap_json_set(fields, "reason", neap_json_text(opts->reason));
+    neap_json_set(fields, "ticket", neap_json_text(opts->ticket));
+    if (session->lease != NULL)
+        neap_json_set(fields, "lease_token", json_integer(lease_token(session->lease)));
+    return fields;
+}
+
+static bool claim(struct neap_session *session, struct neap_error *err)
+{
+    const struct neap_environment *env = &session->project->env;
+    struct lease_opts opts = {
+        .run_id = neap_loop_run(session->loop)->id,
+        .actor = session->actor.name,
+        .host = session->actor.host,
+        .identity = session->target->identity,
+        .direct = session->target->direct,
+        .ttl_ms = env->lease_ttl_ms,
+        .wait_ms = env->lease_wait_ms,
+    };
+    return lease_claim(session->target->control, &opts, &session->lease, err);
+}
+
+static bool open_journal(struct neap_session *session, struct neap_error *err)
+{
+    struct neap_audit_opts opts = {
+        .state_dir = session->project->state_dir,
+        .identity = session->target->identity,
+        .run_id = neap_loop_run(session->loop)->id,
+        .signing_key = session->project->signing_key,
+    };
+    return neap_audit_open(&opts, &session->audit, err);
+}
+
+static void fill_change(struct neap_session *session, const struct neap_session_opts *opts)
+{
+    session->watch = neap_watch_begin(session->target);
+    session->change = (struct neap_change){
+        .loop = session->loop,
+        .run = neap_loop_run(session->loop),
+        .env = &session->project->env,
+        .target = session->target,
+        .audit = session->audit,
+        .lease = session->lease,
+        .watch = session->watch,
+        .recorder = {.audit = session->audit},
+        .actor = &session->actor,
+        .reason = opts->reason,
+        .ticket = opts->ticket,
+        .is_applied = is_applied,
+        .arg = session,
+    };
+}
+
+bool neap_session_begin(struct neap_session *session, const struct neap_session_opts *opts,
+                        struct neap_error *err)
+{
+    neap_actor_open(&session->actor);
+    if (!open_journal(session, err))
+        return false;
+    bool install = !opts->bare && !opts->dry_run;
+    bool lease = !opts->bare && (install || session->history.installed);
+    if ((install && !neap_history_install(session->target->control, err)) ||
+        (lease && (!claim(session, err) || !neap_session_reload(session, err))))
+        return false;
+    fill_change(session, opts);
+    session->begun = neap_audit_begin(session->audit, session->history.target_head,
+                                      begin_fields(session, opts), err);
+    if (!session->begun)
+        return false;
+    int copied = 0;
+    if (lease && !neap_audit_backfill(session->audit, session->target->control, &copied, err))
+        return false;
+    if (copied > 0)
+        neap_log(NEAP_LOG_WARN, "audit.backfilled",
+                 "%d events of earlier runs that had been cut short were copied to the target",
+                 copied);
+    return true;
+}
+
+bool neap_session_plan(struct neap_session *session, struct neap_plan_item *const *items,
+                       size_t count, const char *action, struct neap_error *err)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        char hex[NEAP_HASH_HEX_SIZE];
+        json_t *entry = json_object();
+        neap_json_set(entry, "id", neap_json_text(items[i]->id));
+        neap_json_set(entry, "name", neap_json_text(items[i]->name));
+        if (items[i]->file != NULL) {
+            neap_hash_hex(&items[i]->source.exact, hex);
+            neap_json_set(entry, "exact", neap_json_text(hex));
+            neap_hash_hex(&items[i]->source.token, hex);
+            neap_json_set(entry, "token", neap_json_text(hex));
+        }
+        json_array_append_new(list, entry);
+    }
+    json_t *fields = json_object();
+    neap_json_set(fields, "action", neap_json_text(action));
+    neap_json_set(fields, "migrations", list);
+    neap_audit_add(session->audit, "run.plan", fields);
+    return neap_audit_sync(session->audit, err);
+}
+
+static bool load_stored(struct neap_session *session, const char *id, struct neap_source *out,
+                        struct neap_error *err)
+{
+    void *bytes = NULL;
+    size_t length = 0;
+    if (!neap_history_bundle(session->target->control, id, &bytes, &length, err))
+        return false;
+    bool found = bytes != NULL;
+    if (!found)
+        neap_error_set(err, NEAP_ERR_HISTORY_MISSING, "no copy of migration %s is stored", id);
+    bool loaded = found && neap_source_unbundle(bytes, length, out, err);
+    free(bytes);
+    return loaded;
+}
+
+bool neap_session_down_source(struct neap_session *session, const struct neap_plan_item *item,
+                              bool stored, struct neap_source *out, bool *owned,
+                              struct neap_error *err)
+{
+    *owned = false;
+    if (item->file != NULL && item->problem != NEAP_PROBLEM_CHANGED) {
+        *out = item->source;
+        return true;
+    }
+    if (item->file != NULL && !stored) {
+        neap_error_set(err, NEAP_ERR_HISTORY_CHANGED,
+                       "%s was changed after it was applied, so its down may not fit",
+                       item->file->path);
+        neap_error_hint(err, "Undo it with the copy that was applied: `neap down --only %s "
+                             "--stored`; or restore the file.",
+                        item->id);
+        neap_error_where(err, item->file->path, 1);
+        return false;
+    }
+    *owned = load_stored(session, item->id, out, err);
+    if (*owned)
+        neap_log(NEAP_LOG_WARN, "history.stored", "%s %s: using the copy stored in history",
+                 item->id, item->name);
+    return *owned;
+}
+
+void neap_session_explain_change(struct neap_session *session, struct neap_error *err)
+{
+    for (size_t i = 0; i < session->plan.count; i++) {
+        struct neap_plan_item *item = &session->plan.items[i];
+        struct neap_source applied = {0};
+        if (item->problem != NEAP_PROBLEM_CHANGED ||
+            !load_stored(session, item->id, &applied, NULL))
+            continue;
+        char *diff = neap_source_diff(&applied, &item->source);
+        neap_error_detail(err, "What was applied, against the file now:\n%s", diff);
+        free(diff);
+        neap_source_clear(&applied);
+        return;
+    }
+}
+
+static bool end_chain(struct neap_session *session, int exit_status, const struct neap_error *err)
+{
+    json_t *fields = json_object();
+    neap_json_set(fields, "exit_status", json_integer(exit_status));
+    if (err != NULL && err->code != NEAP_OK)
+        neap_json_set(fields, "error", neap_json_error(err));
+    neap_audit_add(session->audit, "run.end", fields);
+    return neap_tx_publish(&session->change, NULL);
+}
+
+bool neap_session_end(struct neap_session *session, int exit_status, const struct neap_error *err)
+{
+    bool kept = !session->begun || end_chain(session, exit_status, err);
+    neap_watch_end(session->watch);
+    lease_release(session->lease);
+    neap_recorder_clear(&session->change.recorder);
+    neap_audit_close(session->audit);
+    neap_plan_clear(&session->plan);
+    neap_history_clear(&session->history);
+    neap_target_close(session->target);
+    neap_actor_clear(&session->actor);
+    memset(session, 0, sizeof *session);
+    return kept;
+}
