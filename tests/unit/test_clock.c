@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Durations and sizes: a unit is required, overflow and signs are refused.
+ */
+#include "tests/unit/test_support.h"
+
+#include "host/base/clock.h"
+
+static void check_duration(const char *text, int64_t expected)
+{
+    int64_t ms = -1;
+
+    if (!neap_duration_parse(text, "timeout", &ms, NULL))
+        fail_msg("%s was refused", text);
+    if (ms != expected)
+        fail_msg("%s gave %lld", text, (long long)ms);
+}
+
+static void test_clock__reads_durations(void **unused)
+{
+    (void)unused;
+    check_duration("0", 0);
+    check_duration("500ms", 500);
+    check_duration("30s", 30000);
+    check_duration("2min", 120000);
+    check_duration("1h", 3600000);
+    check_duration("7d", 7 * 86400000LL);
+    check_duration("1h30min", 5400000);
+    check_duration("1h 30min", 5400000);
+    check_duration("30 s", 30000);
+    check_duration("0s", 0);
+    check_duration("1s500ms", 1500);
+    check_duration("106751991167d", 106751991167 * 86400000LL);
+}
+
+static void test_clock__refuses_what_is_no_duration(void **unused)
+{
+    static const char *const bad[] = {
+        "",        "30",       "s",       "-1s",     "+1s",   " 1s",     "1s ",   "1.5s",
+        "1m",      "1 month",  "1S",      "1h1h",    "5s1h",  "0x10s",   "1e3s",  "1s,",
+        "99999999999999999999s", "9223372036854775807s", "106751991168d", "00", "ms", "1h30",
+    };
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int64_t ms = 77;
+        struct neap_error err = {0};
+
+        if (neap_duration_parse(bad[i], "--timeout", &ms, &err))
+            fail_msg("\"%s\" was accepted as %lld", bad[i], (long long)ms);
+        assert_int_equal(err.code, NEAP_ERR_USAGE);
+        assert_contains(err.message, "--timeout");
+        assert_contains(err.hint, "30s");
+        assert_int_equal(ms, 77);
+        neap_error_clear(&err);
+    }
+    assert_false(neap_duration_parse(NULL, "x", &(int64_t){0}, NULL));
+}
+
+static void test_clock__reads_sizes(void **unused)
+{
+    int64_t bytes = 0;
+
+    (void)unused;
+    assert_true(neap_size_parse("512kB", "size", &bytes, NULL));
+    assert_int_equal(bytes, 524288);
+    assert_true(neap_size_parse("64MB", "size", &bytes, NULL));
+    assert_int_equal(bytes, 67108864);
+    assert_true(neap_size_parse("1GB", "size", &bytes, NULL));
+    assert_int_equal(bytes, 1073741824);
+    assert_true(neap_size_parse("0", "size", &bytes, NULL));
+    assert_false(neap_size_parse("64", "size", &bytes, NULL));
+    assert_false(neap_size_parse("64M", "size", &bytes, NULL));
+    assert_false(neap_size_parse("-1MB", "size", &bytes, NULL));
+    assert_false(neap_size_parse("9999999999GB", "size", &bytes, NULL));
+}
+
+static void check_text(int64_t ms, const char *expected)
+{
+    char text[NEAP_DURATION_SIZE];
+
+    neap_duration_text(ms, text);
+    assert_string_equal(text, expected);
+}
+
+static void test_clock__shows_durations(void **unused)
+{
+    (void)unused;
+    check_text(-5, "0 ms");
+    check_text(340, "340 ms");
+    check_text(2100, "2.1 s");
+    check_text(59999, "59.9 s");
+    check_text(185000, "3 min 5 s");
+    check_text(3723000, "1 h 2 min");
+    check_text(90000000, "1 d 1 h");
+    check_text(INT64_MAX, "106751991167 d 7 h");
+}
+
+static void test_clock__deadlines_do_not_overflow(void **unused)
+{
+    int64_t now = neap_clock_ms();
+
+    (void)unused;
+    assert_true(neap_clock_deadline_ms(0) == NEAP_FOREVER);
+    assert_true(neap_clock_deadline_ms(-1) == NEAP_FOREVER);
+    assert_true(neap_clock_deadline_ms(INT64_MAX) == NEAP_FOREVER);
+    assert_true(neap_clock_deadline_ms(1000) >= now + 1000);
+    assert_true(neap_clock_deadline_ms(1000) < now + 2000);
+}
+
+static void test_clock__utc_is_rfc3339(void **unused)
+{
+    char text[NEAP_UTC_SIZE];
+    int year = 0, micros = 0;
+
+    (void)unused;
+    setenv("TZ", "America/New_York", 1);
+    neap_clock_utc(text);
+    assert_int_equal(strlen(text), 27);
+    assert_int_equal(sscanf(text, "%4d-%*2d-%*2dT%*2d:%*2d:%*2d.%6dZ", &year, &micros), 2);
+    assert_int_equal(text[26], 'Z');
+    assert_true(year >= 2024);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clock__reads_durations),
+        cmocka_unit_test(test_clock__refuses_what_is_no_duration),
+        cmocka_unit_test(test_clock__reads_sizes),
+        cmocka_unit_test(test_clock__shows_durations),
+        cmocka_unit_test(test_clock__deadlines_do_not_overflow),
+        cmocka_unit_test(test_clock__utc_is_rfc3339),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Small things that several unit tests need: cmocka's includes in their order,
+ * a temporary directory, and stderr as text.
+ */
+#ifndef NEAP_TESTS_UNIT_TEST_SUPPORT_H
+#define NEAP_TESTS_UNIT_TEST_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define assert_contains(text, part) \
+    do { \
+        if (!strstr((text), (part))) \
+            fail_msg("\"%s\" does not contain \"%s\"", (text), (part)); \
+    } while (0)
+#define assert_lacks(text, part) \
+    do { \
+        if (strstr((text), (part))) \
+            fail_msg("\"%s\" contains \"%s\"", (text), (part)); \
+    } while (0)
+
+/* A fresh directory; the caller removes it and frees the name. */
+static inline char *test_temp_dir(void)
+{
+    char *dir = strdup("/tmp/neap-test-XXXXXX");
+
+    assert_non_null(dir);
+    assert_non_null(mkdtemp(dir));
+    return dir;
+}
+
+/* From here stderr goes to a file until test_stderr_end gives its text. */
+struct test_stderr {
+    int saved, file;
+};
+
+static inline struct test_stderr test_stderr_begin(void)
+{
+    char name[] = "/tmp/neap-test-XXXXXX";
+    struct test_stderr held = {dup(STDERR_FILENO), mkstemp(name)};
+
+    assert_true(held.saved >= 0 && held.file >= 0);
+    unlink(name);
+    dup2(held.file, STDERR_FILENO);
+    return held;
+}
+
+/* The caller frees. */
+static inline char *test_stderr_end(struct test_stderr *held)
+{
+    char *text = calloc(1, 65536);
+    ssize_t got = 0;
+
+    assert_non_null(text);
+    dup2(held->saved, STDERR_FILENO);
+    got = pread(held->file, text, 65535, 0);
+    assert_true(got >= 0);
+    close(held->saved);
+    close(held->file);
+    return text;
+}
+
+#endif
