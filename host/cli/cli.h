@@ -91,6 +91,11 @@ const char *cli_colour(const struct neap_cli *cli, enum cli_colour colour);
 /* An optional count argument: "3"; false with usage.arguments when it is none. */
 bool cli_count(const char *text, const char *what, int *out, struct neap_error *err);
 
+/* One function a command, each in host/cli/cmd_<name>.c. */
+#define NEAP_COMMAND(function, name, args, options, summary) int function(struct neap_cli *cli);
+#include "host/cli/commands.def"
+#undef NEAP_COMMAND
+
 /* The whole program: parses, runs the command, gives the exit status. */
 int cli_main(int argc, char **argv);
 

@@ -9,10 +9,6 @@
 
 #include "host/base/memory.h"
 
-#define NEAP_COMMAND(function, name, args, options, summary) int function(struct neap_cli *cli);
-#include "host/cli/commands.def"
-#undef NEAP_COMMAND
-
 const struct neap_command neap_commands[] = {
 #define NEAP_COMMAND(function, name, args, options, summary)                                       \
     {name, args, options, summary, function},
