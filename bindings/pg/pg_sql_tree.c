@@ -38,8 +38,8 @@ static bool is_true(const json_t *node, const char *key)
 static const char *option_word(const json_t *arg)
 {
     const json_t *names = json_object_get(json_object_get(arg, "TypeName"), "names");
-    const json_t *string = json_object_get(names == NULL ? arg : json_array_get(names, 0), "String");
-    return text_of(string, "sval");
+    const json_t *value = names == NULL ? arg : json_array_get(names, 0);
+    return text_of(json_object_get(value, "String"), "sval");
 }
 
 /* defGetBoolean of the last DefElem called `name`; `otherwise` without one. */
@@ -160,7 +160,8 @@ static void look_drop(const json_t *node, struct pg_sql_class *out)
 static void look_reindex(const json_t *node, struct pg_sql_class *out)
 {
     const char *kind = text_of(node, "kind");
-    bool one = strcmp(kind, "REINDEX_OBJECT_INDEX") == 0 || strcmp(kind, "REINDEX_OBJECT_TABLE") == 0;
+    bool one = strcmp(kind, "REINDEX_OBJECT_INDEX") == 0 ||
+               strcmp(kind, "REINDEX_OBJECT_TABLE") == 0;
     if (option(json_object_get(node, "params"), "concurrently", false))
         set_kind(out, PG_SQL_NO_TRANSACTION, "REINDEX CONCURRENTLY");
     else if (!one)

@@ -26,6 +26,9 @@ struct neap_source_file {
     char *text;
     size_t length;
     struct neap_hash exact, token;
+    /* Lua: one bit a line, for neap_source_exec_unlooked; NULL when none is set. */
+    uint8_t *unlooked;
+    int line_max; /* lines the bits are for */
 };
 
 struct neap_source {

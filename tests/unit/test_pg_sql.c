@@ -55,7 +55,8 @@ static void test_pg_sql__transaction_control_in_every_spelling(void **state)
         "set session transaction_deferrable = off", "SET \"transaction_read_only\" = on",
         "SET \"TRANSACTION_READ_ONLY\" = on", "SET U&\"transaction\\005fread_only\" = on",
         "RESET transaction_isolation", "reset transaction_read_only",
-        "SET transaction_isolation TO DEFAULT", "DISCARD ALL", "discard plans", ";COMMIT", ";;; COMMIT",
+        "SET transaction_isolation TO DEFAULT", "DISCARD ALL", "discard plans", ";COMMIT",
+        ";;; COMMIT",
         "/* a /* nested */ b */ COMMIT", "-- x\nCOMMIT", "--x\n;-- y\n/**/COMMIT/**/;",
         "\n\t COMMIT \n;", "COMMIT -- x", "COMMIT;;", "\xEF\xBB\xBF" "COMMIT",
         /* newer than the parser, or not yet invented */
