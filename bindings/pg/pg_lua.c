@@ -228,6 +228,17 @@ static int conn_server_version(lua_State *L)
     return 1;
 }
 
+/* The stdlib has no error object to raise but this one. */
+static int expectation_failed(lua_State *L)
+{
+    struct neap_error err = {0};
+    const char *message = luaL_checkstring(L, 1), *hint = luaL_optstring(L, 2, NULL);
+    neap_error_set(&err, NEAP_ERR_EXPECT_FAILED, "%s", message);
+    if (hint != NULL)
+        neap_error_hint(&err, "%s", hint);
+    return glue_raise(L, &err);
+}
+
 /* ---- the rows ---- */
 
 static const struct glue_function conn_functions[] = {
@@ -258,6 +269,8 @@ static const struct glue_function conn_functions[] = {
      "Writes a list as an array parameter."},
     {"json", NEAP_EFFECT_PURE, pg_lua_json, "value: any, opts?: neap.pg.JsonOpts", "string",
      "Writes a Lua value as a JSON parameter."},
+    {"bytea", NEAP_EFFECT_PURE, pg_lua_bytea, "bytes: string", "neap.pg.Bytea",
+     "Marks a string as bytes, for a bytea parameter."},
     {"listen", NEAP_EFFECT_WRITE, pg_lua_listen, "channel: string", "nil",
      "Begins to listen on a channel."},
     {"unlisten", NEAP_EFFECT_WRITE, pg_lua_unlisten, "channel?: string", "nil",
@@ -305,6 +318,8 @@ static const struct glue_function module_functions[] = {
      "Reads JSON: integers stay integers, other numbers are strings, null is neap.null."},
     {"decode_array", NEAP_EFFECT_PURE, pg_lua_decode_array, "text: string", "table",
      "Reads the text of an array whose element type neap does not know."},
+    {"expectation_failed", NEAP_EFFECT_PURE, expectation_failed, "message: string, hint?: string",
+     "nil", "Raises expect.failed at the line of the script: for expectations of your own."},
     {0}};
 
 const struct glue_class pg_lua_module = {"neap.pg", "PostgreSQL values for parameters.",

@@ -47,10 +47,10 @@ static void text_check(lua_State *L, const char *text, size_t length, const char
 {
     if (memchr(text, '\0', length) != NULL)
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT,
-                        "%s contains a NUL byte; text cannot, neap.pg.bytea(…) can", what);
+                        "%s contains a NUL byte; text cannot, db:bytea(…) can", what);
     if (!neap_text_is_utf8(text, length))
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT,
-                        "%s is not valid UTF-8; bytes go as neap.pg.bytea(…)", what);
+                        "%s is not valid UTF-8; bytes go as db:bytea(…)", what);
     if (length > INT32_MAX)
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "%s is longer than 2 GB", what);
 }
