@@ -206,12 +206,17 @@ static void hide_urls(struct scan *scan)
 {
     const char *at = scan->text;
 
-    while ((at = strstr(at, "://")) != NULL) {
+    while ((at = strchr(at, ':')) != NULL) {
         const char *begin = at + 3;
-        const char *end = begin + strcspn(begin, " \t\r\n\v\f\"'<>`");
-        const char *colon = memchr(begin, ':', (size_t)(end - begin));
-        const char *sign = memrchr(begin, '@', (size_t)(end - begin));
+        const char *end = NULL, *colon = NULL, *sign = NULL;
 
+        if (at[1] != '/' || at[2] != '/') {
+            at++;
+            continue;
+        }
+        end = begin + strcspn(begin, " \t\r\n\v\f\"'<>`");
+        colon = memchr(begin, ':', (size_t)(end - begin));
+        sign = memrchr(begin, '@', (size_t)(end - begin));
         if (at > scan->text && isalnum((unsigned char)at[-1]) && colon && sign && colon < sign)
             hide(scan, (size_t)(colon + 1 - scan->text), (size_t)(sign - scan->text));
         at = end;
