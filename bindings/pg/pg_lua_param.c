@@ -131,7 +131,8 @@ static int bytea_tostring(lua_State *L)
 
 static int bytea_eq(lua_State *L)
 {
-    size_t a_length, b_length;
+    size_t a_length = 0;
+    size_t b_length = 0;
     const char *a = pg_lua_bytea_peek(L, 1, &a_length);
     const char *b = pg_lua_bytea_peek(L, 2, &b_length);
     lua_pushboolean(L, a != NULL && b != NULL && a_length == b_length && memcmp(a, b, a_length) == 0);
