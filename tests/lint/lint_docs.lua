@@ -42,7 +42,7 @@ end
 
 lint.case(#commands > 20 and {} or { "lint_docs: cannot read commands.def" })
 lint.case(first and last and readme:sub(first + 1, last - 1) == command_table() and {}
-  or { "README.md: not the commands of commands.def; run lua5.4 tests/lint/lint_docs.lua --write" })
+  or { "README.md: not the commands of commands.def: lua5.4 tests/lint/lint_docs.lua --write" })
 
 local statuses = {}
 local error_row = 'NEAP_ERROR%(([%w_]+), "([%w_.]+)", (%d+),()'
@@ -54,7 +54,7 @@ for status, code in pairs(statuses) do
   for _, form in ipairs { "\n| %s |", "\n| %s, ", ", %s |" } do
     found = found or readme:find(form:format(status), 1, true)
   end
-  lint.case(found and {} or { ("README.md: exit %s (%s) is not in its table"):format(status, code) })
+  lint.case(found and {} or { ("README.md: no exit %s (%s) in its table"):format(status, code) })
 end
 
 -- Every command that a text names exists.
