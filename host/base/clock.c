@@ -17,13 +17,19 @@ struct unit {
 };
 
 static const struct unit duration_units[] = {
-    {"ms", 1},       {"s", 1000},     {"sec", 1000},     {"min", 60000}, {"h", 3600000},
-    {"d", 86400000}, {"m", 0 /* minutes or months: refused by name */}, {NULL, 0},
+    {"ms", 1},
+    {"s", 1000},
+    {"sec", 1000},
+    {"min", 60000},
+    {"h", 3600000},
+    {"d", 86400000},
+    {"m", 0 /* minutes or months: refused by name */},
+    {NULL, 0},
 };
 
 static const struct unit size_units[] = {
-    {"B", 1},           {"kB", 1LL << 10}, {"KB", 1LL << 10}, {"MB", 1LL << 20},
-    {"GB", 1LL << 30},  {"TB", 1LL << 40}, {NULL, 0},
+    {"B", 1},          {"kB", 1LL << 10}, {"KB", 1LL << 10}, {"MB", 1LL << 20},
+    {"GB", 1LL << 30}, {"TB", 1LL << 40}, {NULL, 0},
 };
 
 int64_t neap_clock_us(void)
@@ -58,8 +64,7 @@ void neap_clock_utc(char text[NEAP_UTC_SIZE])
     gmtime_r(&now.tv_sec, &parts);
     if (strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
         whole[0] = '\0'; /* a year past 9999: the clock is broken, not neap */
-    snprintf(text, NEAP_UTC_SIZE, "%.19s.%06uZ", whole,
-             (unsigned)now.tv_nsec / 1000 % 1000000);
+    snprintf(text, NEAP_UTC_SIZE, "%.19s.%06uZ", whole, (unsigned)now.tv_nsec / 1000 % 1000000);
 }
 
 static const struct unit *unit_of(const struct unit *units, const char *name, size_t length)
@@ -136,8 +141,7 @@ bool neap_duration_parse(const char *text, const char *name, int64_t *out_ms,
     return false;
 }
 
-bool neap_size_parse(const char *text, const char *name, int64_t *out_bytes,
-                     struct neap_error *err)
+bool neap_size_parse(const char *text, const char *name, int64_t *out_bytes, struct neap_error *err)
 {
     int64_t parsed = 0;
 

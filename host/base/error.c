@@ -258,7 +258,8 @@ static void add_sql_line(struct neap_buffer *out, const char *sql, size_t at, bo
         count += !is_continuation(sql[begin - 1]);
     lead = begin > 0 && sql[begin - 1] != '\n' ? "..." : "";
     count = caret ? 0 : -SHOWN_BEFORE;
-    for (; sql[end] && sql[end] != '\n' && (count < SHOWN_AFTER || is_continuation(sql[end])); end++)
+    for (; sql[end] && sql[end] != '\n' && (count < SHOWN_AFTER || is_continuation(sql[end]));
+         end++)
         count += !is_continuation(sql[end]);
     tail = sql[end] && sql[end] != '\n' ? "..." : "";
     for (size_t i = 0; i < begin; i++)

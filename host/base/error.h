@@ -31,15 +31,15 @@ struct neap_error_row {
 
 struct neap_error {
     enum neap_error_code code;
-    char sqlstate[6];  /* "" when no server spoke */
-    int sql_position;  /* 1-based character in `sql`; 0 unknown */
-    int where_line;    /* 1-based line in `where_file`; 0 unknown */
-    char *message;     /* primary: lower case, no period, one line */
-    char *detail;      /* sentences, or NULL */
-    char *hint;        /* what to do next, or NULL: then the row's `next` holds */
-    char *sql;         /* the statement, or NULL */
-    char *where_file;  /* script file relative to the project, or NULL */
-    char *traceback;   /* script lines only, one per line, or NULL */
+    char sqlstate[6]; /* "" when no server spoke */
+    int sql_position; /* 1-based character in `sql`; 0 unknown */
+    int where_line;   /* 1-based line in `where_file`; 0 unknown */
+    char *message;    /* primary: lower case, no period, one line */
+    char *detail;     /* sentences, or NULL */
+    char *hint;       /* what to do next, or NULL: then the row's `next` holds */
+    char *sql;        /* the statement, or NULL */
+    char *where_file; /* script file relative to the project, or NULL */
+    char *traceback;  /* script lines only, one per line, or NULL */
 };
 
 /* The row of `code`; never NULL (an unknown code gives internal.bug). */

@@ -12,9 +12,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-void *neap_alloc(size_t size_bytes);               /* zeroed; never NULL */
+void *neap_alloc(size_t size_bytes);                /* zeroed; never NULL */
 void *neap_realloc(void *block, size_t size_bytes); /* never NULL */
-char *neap_strdup(const char *text);               /* NULL gives NULL */
+char *neap_strdup(const char *text);                /* NULL gives NULL */
 char *neap_strndup(const char *text, size_t length);
 char *neap_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *neap_vformat(const char *format, va_list args) __attribute__((format(printf, 1, 0)));

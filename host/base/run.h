@@ -30,8 +30,8 @@ enum neap_effect {
 /* One effect on its way out. The strings are borrowed for the call. */
 struct neap_gate_call {
     enum neap_effect effect;
-    const char *name;      /* "pg.exec" */
-    const char *statement; /* SQL or command text, or NULL */
+    const char *name;        /* "pg.exec" */
+    const char *statement;   /* SQL or command text, or NULL */
     const char *fingerprint; /* hex, or NULL */
     const char *where_file;  /* script, or NULL for the host */
     int where_line;
@@ -41,7 +41,7 @@ struct neap_gate_call {
 /* What came of an effect that was recorded as `call_id`. */
 struct neap_gate_result {
     int64_t call_id;
-    int64_t row_count;   /* -1 when not known */
+    int64_t row_count; /* -1 when not known */
     int64_t duration_us;
     const struct neap_error *error; /* NULL: success */
 };
@@ -57,14 +57,14 @@ struct neap_gate_sink {
 
 struct neap_run {
     char id[NEAP_RUN_ID_SIZE];
-    int64_t deadline_ms;      /* monotonic; NEAP_FOREVER when there is none */
-    unsigned allowed;         /* NEAP_ALLOW_* of the current step */
-    const char *rule;         /* why not more: "in verify", "in a transaction" */
+    int64_t deadline_ms; /* monotonic; NEAP_FOREVER when there is none */
+    unsigned allowed;    /* NEAP_ALLOW_* of the current step */
+    const char *rule;    /* why not more: "in verify", "in a transaction" */
     struct neap_gate_sink gate;
-    struct neap_error stop;   /* sticky: the first reason to stop */
+    struct neap_error stop;            /* sticky: the first reason to stop */
     volatile sig_atomic_t stop_signal; /* SIGINT or SIGTERM as the handler saw it */
     volatile sig_atomic_t stop_count;  /* how many of them */
-    void (*arm)(void *arg);   /* async-signal-safe: makes running Lua look (script host) */
+    void (*arm)(void *arg);            /* async-signal-safe: makes running Lua look (script host) */
     void *arm_arg;
 };
 

@@ -21,8 +21,8 @@
 #include "host/loop/spawn.h"
 
 #define OUTPUT_DEFAULT ((size_t)1 << 20)
-#define GRACE_MS 2000  /* from TERM to KILL */
-#define REAP_MS 5000   /* a killed process that does not go hangs in the kernel */
+#define GRACE_MS 2000 /* from TERM to KILL */
+#define REAP_MS 5000  /* a killed process that does not go hangs in the kernel */
 #define ASK_EVERY_MS 20
 
 /* One watched descriptor. */
@@ -219,8 +219,8 @@ static void finish(struct child *child, struct neap_child_result *result)
     for (size_t i = 0; i < 2; i++)
         if (outputs[i]->fd >= 0 && !uv_is_closing((uv_handle_t *)&outputs[i]->poll))
             drain(outputs[i]);
-    result->exit_status = WIFSIGNALED(child->status) ? 128 + WTERMSIG(child->status)
-                                                     : WEXITSTATUS(child->status);
+    result->exit_status =
+        WIFSIGNALED(child->status) ? 128 + WTERMSIG(child->status) : WEXITSTATUS(child->status);
     stream_close(&child->in);
     stream_close(&child->out);
     stream_close(&child->err);

@@ -10,20 +10,20 @@
 #include "host/loop/loop.h"
 
 struct neap_child_opts {
-    const char *const *argv;    /* argv[0] is the file; NULL-terminated */
-    const char *const *env;     /* NULL: PATH, HOME, LANG, TZ, TMPDIR and no other */
-    const char *cwd;            /* NULL: ours */
-    const char *user;           /* drop to this user when we are root; NULL: stay */
-    const char *stdin_text;     /* fed then closed; NULL: /dev/null */
-    int64_t deadline_ms;        /* monotonic; then TERM, 2 s later KILL to the group */
-    size_t output_max;          /* kept bytes of each stream, 0: 1 MB; the rest is counted */
-    bool inherit;               /* the terminal is the child's (psql); nothing is kept */
-    bool daemon;                /* outlives us: no PDEATHSIG, own session */
-    bool cleanup;               /* runs on after a stop, as in struct neap_wait */
+    const char *const *argv; /* argv[0] is the file; NULL-terminated */
+    const char *const *env;  /* NULL: PATH, HOME, LANG, TZ, TMPDIR and no other */
+    const char *cwd;         /* NULL: ours */
+    const char *user;        /* drop to this user when we are root; NULL: stay */
+    const char *stdin_text;  /* fed then closed; NULL: /dev/null */
+    int64_t deadline_ms;     /* monotonic; then TERM, 2 s later KILL to the group */
+    size_t output_max;       /* kept bytes of each stream, 0: 1 MB; the rest is counted */
+    bool inherit;            /* the terminal is the child's (psql); nothing is kept */
+    bool daemon;             /* outlives us: no PDEATHSIG, own session */
+    bool cleanup;            /* runs on after a stop, as in struct neap_wait */
 };
 
 struct neap_child_result {
-    int exit_status;            /* or 128 + signal */
+    int exit_status; /* or 128 + signal */
     struct neap_buffer out;
     struct neap_buffer err;
     size_t out_bytes, err_bytes; /* written by it, kept or not */

@@ -276,8 +276,12 @@ static pid_t fork_child(struct plan *plan)
 
 bool neap_spawn(const struct neap_child_opts *opts, struct neap_spawn *out, struct neap_error *err)
 {
-    struct plan plan = {.opts = opts, .parent = getpid(), .in = {-1, -1}, .out = {-1, -1},
-                        .err = {-1, -1}, .report = {-1, -1}};
+    struct plan plan = {.opts = opts,
+                        .parent = getpid(),
+                        .in = {-1, -1},
+                        .out = {-1, -1},
+                        .err = {-1, -1},
+                        .report = {-1, -1}};
     bool ok = plan_user(&plan, opts->user, err);
     pid_t pid = -1;
 

@@ -17,7 +17,6 @@ struct neap_spawn {
 
 /* Returns when the program runs, or with file.io and the reason why it does
  * not. The caller closes the descriptors and reaps the process. */
-bool neap_spawn(const struct neap_child_opts *opts, struct neap_spawn *out,
-                struct neap_error *err);
+bool neap_spawn(const struct neap_child_opts *opts, struct neap_spawn *out, struct neap_error *err);
 
 #endif

@@ -133,8 +133,8 @@ static void test_child__ends_at_its_deadline(void **state)
     struct bench *bench = *state;
     int64_t begin = neap_clock_ms();
 
-    assert_false(run_shell(bench, "echo begun; sleep 60",
-                           OPTS{.deadline_ms = neap_clock_ms() + 200}));
+    assert_false(
+        run_shell(bench, "echo begun; sleep 60", OPTS{.deadline_ms = neap_clock_ms() + 200}));
     assert_int_equal(bench->err.code, NEAP_ERR_RUN_DEADLINE);
     assert_string_equal(neap_buffer_text(&bench->result.out), "begun\n");
     assert_true(neap_clock_ms() - begin < 1500);
@@ -209,9 +209,8 @@ static void test_child__has_default_signals(void **state)
     struct bench *bench = *state;
 
     signal(SIGPIPE, SIG_IGN);
-    assert_true(run_shell(bench,
-                          "sed -n 's/^Sig\\(Blk\\|Ign\\|Cgt\\):.//p' /proc/self/status | sort -u",
-                          OPTS{0}));
+    assert_true(run_shell(
+        bench, "sed -n 's/^Sig\\(Blk\\|Ign\\|Cgt\\):.//p' /proc/self/status | sort -u", OPTS{0}));
     assert_string_equal(neap_buffer_text(&bench->result.out), "0000000000000000\n");
 }
 
@@ -239,8 +238,8 @@ static void test_child__drops_to_a_user(void **state)
 
     if (geteuid() != 0)
         skip();
-    assert_true(run_shell(bench, "id -un; id -G; echo $HOME; pwd",
-                          OPTS{.user = "nobody", .cwd = "/"}));
+    assert_true(
+        run_shell(bench, "id -un; id -G; echo $HOME; pwd", OPTS{.user = "nobody", .cwd = "/"}));
     assert_string_equal(neap_buffer_text(&bench->result.out), "nobody\n65534\n/nonexistent\n/\n");
 }
 

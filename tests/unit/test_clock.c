@@ -36,9 +36,28 @@ static void test_clock__reads_durations(void **unused)
 static void test_clock__refuses_what_is_no_duration(void **unused)
 {
     static const char *const bad[] = {
-        "",        "30",       "s",       "-1s",     "+1s",   " 1s",     "1s ",   "1.5s",
-        "1m",      "1 month",  "1S",      "1h1h",    "5s1h",  "0x10s",   "1e3s",  "1s,",
-        "99999999999999999999s", "9223372036854775807s", "106751991168d", "00", "ms", "1h30",
+        "",
+        "30",
+        "s",
+        "-1s",
+        "+1s",
+        " 1s",
+        "1s ",
+        "1.5s",
+        "1m",
+        "1 month",
+        "1S",
+        "1h1h",
+        "5s1h",
+        "0x10s",
+        "1e3s",
+        "1s,",
+        "99999999999999999999s",
+        "9223372036854775807s",
+        "106751991168d",
+        "00",
+        "ms",
+        "1h30",
     };
 
     (void)unused;

@@ -25,7 +25,8 @@ static void test_error__rows_are_the_list(void **unused)
     assert_int_equal(neap_error_row(NEAP_OK)->exit_status, 0);
     assert_string_equal(neap_error_row((enum neap_error_code)9999)->code, "internal.bug");
     for (int code = 1; code < NEAP_ERROR_COUNT; code++)
-        assert_int_equal(neap_error_code_of(neap_error_row((enum neap_error_code)code)->code), code);
+        assert_int_equal(neap_error_code_of(neap_error_row((enum neap_error_code)code)->code),
+                         code);
     assert_int_equal(neap_error_code_of("no.such"), NEAP_OK);
     assert_int_equal(neap_error_code_of(NULL), NEAP_OK);
 }

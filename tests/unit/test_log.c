@@ -22,8 +22,7 @@ static void test_log__text_has_labels_and_levels(void **unused)
     neap_log(NEAP_LOG_INFO, NULL, "postgres://u:pw@h");
     neap_log(NEAP_LOG_DETAIL, NULL, "unseen");
     text = test_stderr_end(&held);
-    assert_string_equal(text,
-                        "error: one 1\nwarning: two\\x1b[2J\npostgres://u:***@h\n");
+    assert_string_equal(text, "error: one 1\nwarning: two\\x1b[2J\npostgres://u:***@h\n");
     free(text);
 }
 

@@ -82,8 +82,10 @@ static void test_run__deadline_can_be_rearmed(void **unused)
 static void test_run__gate_names_effect_and_rule(void **unused)
 {
     struct neap_run run;
-    struct neap_gate_call call = {.effect = NEAP_EFFECT_TX, .name = "pg.exec",
-                                  .statement = "delete from x", .where_file = "a.lua",
+    struct neap_gate_call call = {.effect = NEAP_EFFECT_TX,
+                                  .name = "pg.exec",
+                                  .statement = "delete from x",
+                                  .where_file = "a.lua",
                                   .where_line = 4};
     struct neap_error err = {0};
     int64_t id = 0;

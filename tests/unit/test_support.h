@@ -18,14 +18,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define assert_contains(text, part) \
-    do { \
-        if (!strstr((text), (part))) \
+#define assert_contains(text, part)                                     \
+    do {                                                                \
+        if (!strstr((text), (part)))                                    \
             fail_msg("\"%s\" does not contain \"%s\"", (text), (part)); \
     } while (0)
-#define assert_lacks(text, part) \
-    do { \
-        if (strstr((text), (part))) \
+#define assert_lacks(text, part)                                \
+    do {                                                        \
+        if (strstr((text), (part)))                             \
             fail_msg("\"%s\" contains \"%s\"", (text), (part)); \
     } while (0)
 

@@ -39,14 +39,14 @@ static void test_text__knows_utf8(void **unused)
     assert_true(neap_text_is_utf8("", 0));
     assert_true(neap_text_is_utf8("a\0b", 3));
     assert_true(neap_text_is_utf8("\xc3\xa6\xe2\x82\xac\xf0\x9f\x98\x80", 9));
-    assert_false(neap_text_is_utf8("\xc0\x80", 2));             /* overlong */
-    assert_false(neap_text_is_utf8("\xe0\x80\x80", 3));         /* overlong */
-    assert_false(neap_text_is_utf8("\xed\xa0\x80", 3));         /* surrogate */
-    assert_false(neap_text_is_utf8("\xf4\x90\x80\x80", 4));     /* past U+10FFFF */
-    assert_false(neap_text_is_utf8("\xf8\x90\x80\x80", 4));     /* five-byte lead */
+    assert_false(neap_text_is_utf8("\xc0\x80", 2));         /* overlong */
+    assert_false(neap_text_is_utf8("\xe0\x80\x80", 3));     /* overlong */
+    assert_false(neap_text_is_utf8("\xed\xa0\x80", 3));     /* surrogate */
+    assert_false(neap_text_is_utf8("\xf4\x90\x80\x80", 4)); /* past U+10FFFF */
+    assert_false(neap_text_is_utf8("\xf8\x90\x80\x80", 4)); /* five-byte lead */
     assert_false(neap_text_is_utf8("\xff", 1));
     assert_false(neap_text_is_utf8("\x80", 1));
-    assert_false(neap_text_is_utf8("\xe2\x82", 2));             /* cut */
+    assert_false(neap_text_is_utf8("\xe2\x82", 2)); /* cut */
     assert_false(neap_text_is_utf8("\xe2(\xa1", 3));
 }
 
@@ -56,7 +56,7 @@ static void test_text__measures_columns(void **unused)
     assert_int_equal(neap_text_width("abc"), 3);
     assert_int_equal(neap_text_width("\xc3\xa6"), 1);
     assert_int_equal(neap_text_width("\xe6\x97\xa5\xe6\x9c\xac"), 4); /* two ideographs */
-    assert_int_equal(neap_text_width("e\xcc\x81"), 1);              /* combining accent */
+    assert_int_equal(neap_text_width("e\xcc\x81"), 1);                /* combining accent */
     assert_int_equal(neap_text_width("\xf0\x9f\x98\x80"), 2);
     assert_int_equal(neap_text_width("\xff\xff"), 2);
     assert_int_equal(neap_text_width(""), 0);
