@@ -49,9 +49,16 @@ int64_t lease_token(const struct lease *lease);
  * validity (measured on the monotonic clock from before sending) is over, the
  * run is stopped with lease.lost. */
 /* Queues the fence on `work`, inside its transaction: `select … for key share`
- * of our token; raises on the server when it is gone (a division guard, so that
+ * of our token; raises on the server when it is gone (SQLSTATE NP002, so that
  * nothing after it in the pipeline runs): lease.lost. Does not wait. */
 bool lease_fence(struct lease *lease, struct pg_client *work, struct neap_error *err);
+/* After a COMMIT whose answer was lost: takes a new token for the same run, which
+ * waits (at most wait_ms, then lock.timeout) until no transaction fenced with the
+ * old one is left. What it did is then visible, or never happened. `control` may
+ * be another session than before and is borrowed from now on. lease.lost when
+ * another run has it. */
+bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_ms,
+                   struct neap_error *err);
 /* Lets go of it; best effort, at most 2 s. Frees. NULL is allowed. */
 void lease_release(struct lease *lease);
 
@@ -59,7 +66,9 @@ void lease_release(struct lease *lease);
 bool lease_look(struct pg_client *control, const char *identity, bool *found,
                 struct lease_holder *out, struct neap_error *err);
 /* Ends another's lease whatever its expiry: a new token, then waits for (and
- * with `terminate` ends) the holder's backends. */
+ * with `terminate` ends) the holder's backends, at most opts->wait_ms. When they
+ * do not end: lease.held; the lease is expired then, and the next claim waits for
+ * them too. Nobody holds it: nothing is done. */
 bool lease_break(struct pg_client *control, const struct lease_opts *opts, bool terminate,
                  struct neap_error *err);
 

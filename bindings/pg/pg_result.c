@@ -29,6 +29,8 @@ static const struct {
     {"57P04", NEAP_ERR_DB_LOST, "the server ended the session: the database was dropped"},
     {"57P05", NEAP_ERR_DB_LOST, "the server ended the session: idle for too long"},
     {"08", NEAP_ERR_DB_LOST, NULL},
+    {"NP001", NEAP_ERR_DB_ESCAPED, NULL}, /* raised by schema neap's own functions */
+    {"NP002", NEAP_ERR_LEASE_LOST, NULL},
 };
 
 static const char *field(const PGresult *result, int code)

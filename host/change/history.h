@@ -66,7 +66,8 @@ struct neap_history_entry {
  * the statement fails: db.escaped. All names in it are schema-qualified. */
 bool neap_history_record(struct pg_client *client, const struct neap_history_entry *entry,
                          struct neap_error *err);
-/* Is the attempt's row there? */
+/* Is the attempt's row there? A COMMIT that is still under way does not show:
+ * after a lost connection call lease_refence first, which waits for it. */
 bool neap_history_has_attempt(struct pg_client *control, const char *attempt, bool *found,
                               struct neap_error *err);
 /* The stored copy of the last `apply`, `accept` or `baseline` of `id`; *bytes
@@ -96,5 +97,11 @@ bool neap_history_steps(struct pg_client *control, const char *id, struct neap_s
 /* Queued in the transaction that records the whole: its steps are settled. */
 bool neap_history_steps_settle(struct pg_client *client, const char *id, struct neap_error *err);
 void neap_step_rows_clear(struct neap_step_rows *rows);
+
+/* Among the history's own files: the schema or a table of it is not there. */
+bool neap_history_is_missing(const struct neap_error *err);
+bool neap_history_check_version(int64_t version, struct neap_error *err);
+/* For a missing right (42501): a hint with the GRANT to type. */
+void neap_history_explain_rights(struct pg_client *control, struct neap_error *err);
 
 #endif

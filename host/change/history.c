@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * neap.history: what is applied, as the last row of each id. A set, never a
+ * high-water mark. Everything is schema-qualified, operators too: `record` runs
+ * inside a script's transaction.
+ */
+#include "host/change/history.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/memory.h"
+
+#define BYTEA_OID 17
+
+/* Times are text in UTC, the same whatever TimeZone the role has. */
+#define UTC(column)                                                                              \
+    "pg_catalog.to_char(pg_catalog.timezone('UTC', " column "),"                                 \
+    " 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+/* AccessShare on the four tables. Always one row at least: version and head. A
+ * migration is partial while a step of it is unsettled and not undone. */
+static const char sql_load[] =
+    "with last as (select distinct on (h.id) h.seq, h.id, h.name, h.action, h.exact_hash,"
+    " h.token_hash, h.run_id, h.actor, h.reason, h.ticket, h.recorded_at, h.duration_ms"
+    " from neap.history h order by h.id, h.seq desc),"
+    " step as (select distinct on (s.id, s.step_index) s.id, s.state, s.token_hash, s.run_id,"
+    " s.recorded_at from neap.step s where not s.settled"
+    " order by s.id, s.step_index, s.seq desc),"
+    " partial as (select distinct on (t.id) t.id, t.token_hash, t.run_id, t.recorded_at"
+    " from step t where t.state operator(pg_catalog.<>) 'undone'::pg_catalog.text"
+    " order by t.id, t.recorded_at desc),"
+    " word as (select coalesce(l.seq, 0::pg_catalog.int8) as seq, coalesce(l.id, p.id) as id,"
+    " coalesce(l.name, '') as name, coalesce(l.action, '') as action, p.id is not null as partial,"
+    " pg_catalog.encode(l.exact_hash, 'hex') as exact_hash,"
+    " pg_catalog.encode(coalesce(p.token_hash, l.token_hash), 'hex') as token_hash,"
+    " coalesce(l.run_id, p.run_id) as run_id, l.actor, l.reason, l.ticket,"
+    " " UTC("coalesce(l.recorded_at, p.recorded_at)") " as at,"
+    " coalesce(l.duration_ms, 0::pg_catalog.int8) as duration_ms"
+    " from last l full join partial p on p.id operator(pg_catalog.=) l.id)"
+    " select m.version, coalesce((select e.hash from neap.event e order by e.position desc limit"
+    " 1), ''), w.* from neap.meta m left join word w on true";
+
+enum load_column {
+    LOAD_VERSION,
+    LOAD_HEAD,
+    LOAD_SEQ,
+    LOAD_ID,
+    LOAD_NAME,
+    LOAD_ACTION,
+    LOAD_PARTIAL,
+    LOAD_EXACT,
+    LOAD_TOKEN,
+    LOAD_RUN,
+    LOAD_ACTOR,
+    LOAD_REASON,
+    LOAD_TICKET,
+    LOAD_AT,
+    LOAD_DURATION
+};
+
+/* RowExclusive on neap.history. require_xid raises unless the transaction is the
+ * one that the host began. */
+static const char sql_record[] =
+    "insert into neap.history (attempt, id, name, action, exact_hash, token_hash, bundle, summary,"
+    " run_id, actor, reason, ticket, duration_ms, lease_token, xid, lsn, system_identifier)"
+    " select $1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text,"
+    " $5::pg_catalog.bytea, $6::pg_catalog.bytea, $7::pg_catalog.bytea, $8::pg_catalog.text,"
+    " $9::pg_catalog.text, $10::pg_catalog.text, $11::pg_catalog.text, $12::pg_catalog.text,"
+    " $13::pg_catalog.int8, $14::pg_catalog.int8, neap.require_xid($15::pg_catalog.text),"
+    " $16::pg_catalog.pg_lsn, s.system_identifier::pg_catalog.text"
+    " from pg_catalog.pg_control_system() s";
+
+static const char sql_has_attempt[] =
+    "select exists (select from neap.history h"
+    " where h.attempt operator(pg_catalog.=) $1::pg_catalog.uuid)";
+
+/* Leading zeros do not count in an id. */
+static const char sql_bundle[] =
+    "select pg_catalog.encode(h.bundle, 'hex') from neap.history h"
+    " where pg_catalog.ltrim(h.id, '0') operator(pg_catalog.=)"
+    " pg_catalog.ltrim($1::pg_catalog.text, '0')"
+    " and h.action in ('apply', 'accept', 'baseline') order by h.seq desc limit 1";
+
+/* By number: "0010" after "9". */
+static int compare_ids(const char *a, const char *b)
+{
+    a += strspn(a, "0");
+    b += strspn(b, "0");
+    size_t a_length = strlen(a), b_length = strlen(b);
+    if (a_length != b_length)
+        return a_length < b_length ? -1 : 1;
+    return strcmp(a, b);
+}
+
+static int compare_rows(const void *left, const void *right)
+{
+    const struct neap_history_row *a = left, *b = right;
+    int order = compare_ids(a->id, b->id);
+    return order != 0 ? order : (a->seq > b->seq) - (a->seq < b->seq);
+}
+
+static enum neap_history_state state_of(const char *action, bool partial)
+{
+    if (partial)
+        return NEAP_STATE_PARTIAL;
+    bool pending = strcmp(action, "undo") == 0 || strcmp(action, "repair.pending") == 0;
+    return pending ? NEAP_STATE_PENDING : NEAP_STATE_APPLIED;
+}
+
+static void read_hash(const struct pg_op *op, int row, int column, struct neap_hash *out)
+{
+    const char *hex = pg_cell(op, row, column);
+    if (hex != NULL)
+        neap_hash_from_hex(hex, out);
+}
+
+static char *copy_cell(const struct pg_op *op, int row, int column)
+{
+    return neap_strdup(pg_cell(op, row, column));
+}
+
+static void read_row(const struct pg_op *op, int row, struct neap_history_row *out)
+{
+    *out = (struct neap_history_row){
+        .seq = pg_cell_int(op, row, LOAD_SEQ),
+        .id = copy_cell(op, row, LOAD_ID),
+        .name = copy_cell(op, row, LOAD_NAME),
+        .action = copy_cell(op, row, LOAD_ACTION),
+        .run_id = copy_cell(op, row, LOAD_RUN),
+        .actor = copy_cell(op, row, LOAD_ACTOR),
+        .reason = copy_cell(op, row, LOAD_REASON),
+        .ticket = copy_cell(op, row, LOAD_TICKET),
+        .at = copy_cell(op, row, LOAD_AT),
+        .duration_ms = pg_cell_int(op, row, LOAD_DURATION),
+    };
+    out->state = state_of(out->action, pg_cell_bool(op, row, LOAD_PARTIAL));
+    read_hash(op, row, LOAD_EXACT, &out->exact);
+    read_hash(op, row, LOAD_TOKEN, &out->token);
+}
+
+static void clear_row(struct neap_history_row *row)
+{
+    free(row->id);
+    free(row->name);
+    free(row->action);
+    free(row->run_id);
+    free(row->actor);
+    free(row->reason);
+    free(row->ticket);
+    free(row->at);
+}
+
+/* "3" and "0003" are one migration: the later word holds. */
+static void drop_earlier_spellings(struct neap_history *history)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < history->count; i++) {
+        struct neap_history_row row = history->rows[i];
+        if (kept > 0 && compare_ids(history->rows[kept - 1].id, row.id) == 0)
+            clear_row(&history->rows[--kept]);
+        history->rows[kept++] = row;
+    }
+    history->count = kept;
+}
+
+static bool read_rows(const struct pg_op *op, struct neap_history *out, struct neap_error *err)
+{
+    int count = pg_rows(op);
+    if (count == 0) { /* a schema without its one meta row is not ours */
+        neap_error_set(err, NEAP_ERR_HISTORY_VERSION, "schema neap has no version");
+        return false;
+    }
+    out->installed = true;
+    if (!neap_history_check_version(pg_cell_int(op, 0, LOAD_VERSION), err))
+        return false;
+    const char *head = pg_cell(op, 0, LOAD_HEAD);
+    if (head != NULL && strlen(head) < sizeof out->target_head)
+        memcpy(out->target_head, head, strlen(head) + 1);
+    if (pg_cell(op, 0, LOAD_ID) == NULL)
+        return true;
+    out->rows = neap_alloc((size_t)count * sizeof *out->rows);
+    out->count = (size_t)count;
+    for (int row = 0; row < count; row++)
+        read_row(op, row, &out->rows[row]);
+    qsort(out->rows, out->count, sizeof *out->rows, compare_rows);
+    drop_earlier_spellings(out);
+    return true;
+}
+
+bool neap_history_load(struct pg_client *control, struct neap_history *out,
+                       struct neap_error *err)
+{
+    struct neap_error cause = {0};
+    struct pg_op *op = NULL;
+    *out = (struct neap_history){0};
+    bool loaded = pg_exec_text(control, sql_load, 0, NULL, &op, &cause);
+    if (loaded) {
+        loaded = read_rows(op, out, &cause);
+    } else if (neap_history_is_missing(&cause)) {
+        pg_failure_clear(control);
+        loaded = true;
+    }
+    pg_op_free(op);
+    if (!loaded) {
+        neap_history_explain_rights(control, &cause);
+        neap_error_move(err, &cause);
+    }
+    neap_error_clear(&cause);
+    return loaded;
+}
+
+const struct neap_history_row *neap_history_find(const struct neap_history *history,
+                                                 const char *id)
+{
+    size_t low = 0, high = history->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = compare_ids(history->rows[middle].id, id);
+        if (order == 0)
+            return &history->rows[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+void neap_history_clear(struct neap_history *history)
+{
+    for (size_t i = 0; i < history->count; i++)
+        clear_row(&history->rows[i]);
+    free(history->rows);
+    *history = (struct neap_history){0};
+}
+
+static struct pg_param bytes_param(const void *bytes, size_t length)
+{
+    return (struct pg_param){
+        .value = bytes, .length = (int)length, .type = BYTEA_OID, .binary = true};
+}
+
+static struct pg_param hash_param(const struct neap_hash *hash)
+{
+    return bytes_param(hash == NULL ? NULL : hash->bytes, NEAP_HASH_SIZE);
+}
+
+bool neap_history_record(struct pg_client *client, const struct neap_history_entry *entry,
+                         struct neap_error *err)
+{
+    char *duration = neap_format("%lld", (long long)entry->duration_ms);
+    char *token = neap_format("%lld", (long long)entry->lease_token);
+    const struct pg_param params[] = {
+        PG_TEXT(entry->attempt),
+        PG_TEXT(entry->id),
+        PG_TEXT(entry->name),
+        PG_TEXT(entry->action),
+        hash_param(entry->exact),
+        hash_param(entry->token),
+        bytes_param(entry->bundle, entry->bundle_length),
+        PG_TEXT(entry->summary),
+        PG_TEXT(entry->run_id),
+        PG_TEXT(entry->actor),
+        PG_TEXT(entry->reason),
+        PG_TEXT(entry->ticket),
+        PG_TEXT(duration),
+        PG_TEXT(token),
+        PG_TEXT(entry->xid),
+        PG_TEXT(entry->lsn),
+    };
+    struct pg_statement statement = {.sql = sql_record, .params = params, .call_id = -1,
+                                     .param_count = sizeof params / sizeof params[0]};
+    bool sent = pg_send(client, &statement, NULL, err);
+    free(duration);
+    free(token);
+    return sent;
+}
+
+bool neap_history_has_attempt(struct pg_client *control, const char *attempt, bool *found,
+                              struct neap_error *err)
+{
+    const char *params[] = {attempt};
+    struct pg_op *op = NULL;
+    bool asked = pg_exec_text(control, sql_has_attempt, 1, params, &op, err);
+    *found = asked && pg_cell_bool(op, 0, 0);
+    pg_op_free(op);
+    return asked;
+}
+
+static int nibble(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+bool neap_history_bundle(struct pg_client *control, const char *id, void **bytes, size_t *length,
+                         struct neap_error *err)
+{
+    const char *params[] = {id};
+    struct pg_op *op = NULL;
+    *bytes = NULL;
+    *length = 0;
+    if (!pg_exec_text(control, sql_bundle, 1, params, &op, err))
+        return false;
+    const char *hex = pg_cell(op, 0, 0); /* NULL: no row, or none was stored */
+    if (hex != NULL) {
+        *length = strlen(hex) / 2;
+        unsigned char *out = neap_alloc(*length + 1);
+        for (size_t i = 0; i < *length; i++)
+            out[i] = (unsigned char)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
+        *bytes = out;
+    }
+    pg_op_free(op);
+    return true;
+}

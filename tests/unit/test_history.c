@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * History against a real server: installation by many at once and with few
+ * rights, what is applied, the guard on the transaction, steps.
+ */
+#include "tests/unit/pg_fixture.h"
+
+#include "bindings/lock/lease.h"
+#include "host/change/history.h"
+
+#define ATTEMPT "11111111-2222-4333-8444-555555555555"
+
+static const struct neap_hash test_hash = {.bytes = {1, 2, 3}};
+
+static struct neap_history_entry entry_of(const char *id, const char *action)
+{
+    static char attempt[NEAP_UUID_SIZE];
+    neap_uuid(attempt);
+    return (struct neap_history_entry){.attempt = attempt, .id = id, .name = "users",
+                                       .action = action, .run_id = "r1", .actor = "alice",
+                                       .reason = "because", .summary = "Users", .exact = &test_hash,
+                                       .token = &test_hash, .duration_ms = 12, .lease_token = 1};
+}
+
+static void must(struct pg_scene *scene, bool did)
+{
+    if (!did)
+        fail_msg("%s (%s)", scene->err.message, scene->err.detail ? scene->err.detail : "");
+}
+
+static void record(struct pg_scene *scene, const struct neap_history_entry *entry)
+{
+    must(scene, neap_history_record(scene->client, entry, &scene->err));
+    must(scene, pg_settle(scene->client, &scene->err));
+}
+
+static void test_history__an_empty_target_is_no_error(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_history history;
+    struct neap_step_rows steps;
+    pg_scene_do(scene, "drop schema if exists neap cascade");
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_false(history.installed);
+    assert_int_equal(history.count, 0);
+    must(scene, neap_history_steps(scene->client, NULL, &steps, &scene->err));
+    assert_int_equal(steps.count, 0);
+    assert_int_equal(pg_scene_int(scene, "select count(*) from pg_namespace where nspname = 'neap'"),
+                     0);
+    must(scene, neap_history_install(scene->client, &scene->err));
+    must(scene, neap_history_install(scene->client, &scene->err));
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_true(history.installed);
+    assert_int_equal(history.count, 0);
+    assert_string_equal(history.target_head, "");
+    neap_history_clear(&history);
+}
+
+static void test_history__the_last_word_counts(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_history history;
+    must(scene, neap_history_install(scene->client, &scene->err));
+    static const char *const words[][2] = {
+        {"0010", "apply"}, {"9", "apply"}, {"0001", "apply"},  {"0001", "undo"},
+        {"0002", "apply"}, {"0002", "undo"}, {"2", "apply"},   {"0003", "repair.pending"},
+        {"0004", "baseline"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        struct neap_history_entry entry = entry_of(words[i][0], words[i][1]);
+        record(scene, &entry);
+    }
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_int_equal(history.count, 6);
+    static const struct {
+        const char *id;
+        enum neap_history_state state;
+    } expected[] = {{"0001", NEAP_STATE_PENDING}, {"2", NEAP_STATE_APPLIED},
+                    {"0003", NEAP_STATE_PENDING}, {"0004", NEAP_STATE_APPLIED},
+                    {"9", NEAP_STATE_APPLIED},    {"0010", NEAP_STATE_APPLIED}};
+    for (size_t i = 0; i < history.count; i++) {
+        assert_string_equal(history.rows[i].id, expected[i].id);
+        assert_int_equal(history.rows[i].state, expected[i].state);
+    }
+    const struct neap_history_row *row = neap_history_find(&history, "10");
+    assert_non_null(row);
+    assert_string_equal(row->actor, "alice");
+    assert_string_equal(row->reason, "because");
+    assert_null(row->ticket);
+    assert_true(neap_hash_equal(&row->exact, &test_hash));
+    assert_int_equal(strlen(row->at), strlen("2026-11-20T21:05:38.123456Z"));
+    assert_null(neap_history_find(&history, "0011"));
+    neap_history_clear(&history);
+}
+
+static void test_history__rows_are_never_changed(void **state)
+{
+    struct pg_scene *scene = *state;
+    static const char *const tries[] = {"delete from neap.history", "update neap.history set id = ''",
+                                        "truncate neap.history", "delete from neap.event",
+                                        "truncate neap.event"};
+    must(scene, neap_history_install(scene->client, &scene->err));
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        assert_false(pg_exec_text(scene->client, tries[i], 0, NULL, NULL, &scene->err));
+        assert_non_null(strstr(scene->err.message, "append-only"));
+        pg_failure_clear(scene->client);
+    }
+}
+
+static void test_history__a_row_belongs_to_its_transaction(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct pg_op *op = NULL;
+    bool found;
+    must(scene, neap_history_install(scene->client, &scene->err));
+    /* A hostile search_path changes nothing. */
+    pg_scene_do(scene, "create schema if not exists evil");
+    pg_scene_do(scene, "create or replace function evil.clock_timestamp() returns timestamptz"
+                       " language sql as 'select null::timestamptz'");
+    pg_scene_do(scene, "begin");
+    pg_scene_do(scene, "set local search_path = evil, pg_catalog");
+    must(scene, pg_exec_text(scene->client, "select pg_current_xact_id()::text", 0, NULL, &op,
+                             &scene->err));
+    struct neap_history_entry entry = entry_of("0100", "apply");
+    char xid[32];
+    snprintf(xid, sizeof xid, "%s", pg_cell(op, 0, 0));
+    pg_op_free(op);
+    entry.xid = xid;
+    record(scene, &entry);
+    pg_scene_do(scene, "commit");
+    must(scene, neap_history_has_attempt(scene->client, entry.attempt, &found, &scene->err));
+    assert_true(found);
+
+    /* The script committed behind the host's back. */
+    struct neap_history_entry escaped = entry_of("0101", "apply");
+    escaped.xid = xid;
+    assert_true(neap_history_record(scene->client, &escaped, &scene->err));
+    assert_false(pg_settle(scene->client, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_ESCAPED);
+    pg_failure_clear(scene->client);
+    must(scene, neap_history_has_attempt(scene->client, escaped.attempt, &found, &scene->err));
+    assert_false(found);
+}
+
+static void test_history__the_stored_copy_comes_back(void **state)
+{
+    struct pg_scene *scene = *state;
+    void *bytes;
+    size_t length;
+    must(scene, neap_history_install(scene->client, &scene->err));
+    struct neap_history_entry entry = entry_of("0200", "apply");
+    entry.bundle = "a\0\xff'\\";
+    entry.bundle_length = 5;
+    record(scene, &entry);
+    struct neap_history_entry undo = entry_of("0200", "undo");
+    record(scene, &undo);
+    must(scene, neap_history_bundle(scene->client, "200", &bytes, &length, &scene->err));
+    assert_int_equal(length, 5);
+    assert_memory_equal(bytes, entry.bundle, 5);
+    free(bytes);
+    must(scene, neap_history_bundle(scene->client, "0299", &bytes, &length, &scene->err));
+    assert_null(bytes);
+}
+
+static void step(struct pg_scene *scene, const char *id, int index, const char *state)
+{
+    char name[] = "build", run[] = "r1", attempt[] = ATTEMPT;
+    struct neap_step_row row = {.index = index, .name = name, .run_id = run, .attempt = attempt,
+                                .token = test_hash};
+    row.id = neap_strdup(id);
+    row.state = neap_strdup(state);
+    must(scene, neap_history_step(scene->client, &row, &scene->err));
+    free(row.id);
+    free(row.state);
+}
+
+static void test_history__steps_are_partial_until_settled(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_step_rows steps;
+    struct neap_history history;
+    must(scene, neap_history_install(scene->client, &scene->err));
+    step(scene, "0300", 0, "intent");
+    step(scene, "0300", 0, "done");
+    step(scene, "0300", 1, "intent");
+    must(scene, neap_history_steps(scene->client, "300", &steps, &scene->err));
+    assert_int_equal(steps.count, 2);
+    assert_string_equal(steps.rows[0].state, "done");
+    assert_string_equal(steps.rows[1].state, "intent");
+    assert_string_equal(steps.rows[1].attempt, ATTEMPT);
+    assert_true(neap_hash_equal(&steps.rows[1].token, &test_hash));
+    neap_step_rows_clear(&steps);
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    const struct neap_history_row *row = neap_history_find(&history, "0300");
+    assert_non_null(row);
+    assert_int_equal(row->state, NEAP_STATE_PARTIAL);
+    assert_string_equal(row->action, "");
+    neap_history_clear(&history);
+
+    pg_scene_do(scene, "begin");
+    must(scene, neap_history_steps_settle(scene->client, "0300", &scene->err));
+    struct neap_history_entry entry = entry_of("0300", "apply");
+    record(scene, &entry);
+    pg_scene_do(scene, "commit");
+    must(scene, neap_history_steps(scene->client, "0300", &steps, &scene->err));
+    assert_int_equal(steps.count, 0);
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_int_equal(neap_history_find(&history, "0300")->state, NEAP_STATE_APPLIED);
+    neap_history_clear(&history);
+}
+
+static void test_history__a_newer_schema_is_refused(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_history history;
+    must(scene, neap_history_install(scene->client, &scene->err));
+    pg_scene_do(scene, "update neap.meta set version = 99");
+    assert_false(neap_history_load(scene->client, &history, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_HISTORY_VERSION);
+    neap_history_clear(&history);
+    assert_false(neap_history_install(scene->client, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_HISTORY_VERSION);
+    pg_scene_do(scene, "update neap.meta set version = 1");
+}
+
+static void test_history__five_thousand_rows_are_quick(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_history history;
+    must(scene, neap_history_install(scene->client, &scene->err));
+    pg_scene_do(scene, "insert into neap.history (attempt, id, name, action, exact_hash, token_hash,"
+                       " run_id, xid, system_identifier) select gen_random_uuid(),"
+                       " (1000000 + i)::text, 'n', 'apply', '\\x00', '\\x00', 'r', '1', '1'"
+                       " from generate_series(1, 5000) i");
+    int64_t begun_ms = neap_clock_ms();
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    int64_t took_ms = neap_clock_ms() - begun_ms;
+    assert_true(history.count >= 5000);
+    assert_non_null(neap_history_find(&history, "1004999"));
+    assert_true(took_ms < 500);
+    neap_history_clear(&history);
+}
+
+/* One runner in a process of its own. */
+static int install_alone(void)
+{
+    struct pg_scene *scene;
+    void *state = NULL;
+    pg_scene_begin(&state);
+    scene = state;
+    bool did = neap_history_install(scene->client, &scene->err);
+    if (!did)
+        fprintf(stderr, "%s %s\n", scene->err.sqlstate, scene->err.message);
+    pg_scene_end(&state);
+    return did ? 0 : 1;
+}
+
+static void test_history__many_install_at_once(void **state)
+{
+    struct pg_scene *scene = *state;
+    enum { RUNNERS = 64 };
+    pid_t pids[RUNNERS];
+    pg_scene_do(scene, "drop schema if exists neap cascade");
+    for (int i = 0; i < RUNNERS; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0)
+            _exit(install_alone());
+    }
+    for (int i = 0; i < RUNNERS; i++) {
+        int status = 1;
+        waitpid(pids[i], &status, 0);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.meta"), 1);
+}
+
+static void test_history__a_missing_right_names_the_grant(void **state)
+{
+    struct pg_scene *scene = *state;
+    pg_scene_do(scene, "drop schema if exists neap cascade");
+    pg_scene_do(scene, "create role plain login");
+    pg_scene_do(scene, "revoke create on database postgres from public");
+    struct pg_client *super = scene->client;
+    char conninfo[400];
+    snprintf(conninfo, sizeof conninfo, "host=%s user=plain dbname=postgres", pg_fixture.dir);
+    struct pg_open_opts opts = {.conninfo = conninfo, .timeout_ms = 10000};
+    must(scene, pg_open(scene->loop, &opts, &scene->client, &scene->err));
+    assert_false(neap_history_install(scene->client, &scene->err));
+    assert_string_equal(scene->err.sqlstate, "42501");
+    assert_non_null(strstr(scene->err.hint, "GRANT CREATE ON DATABASE \"postgres\" TO \"plain\""));
+    must(scene, pg_exec_text(super, "grant create on database postgres to plain", 0, NULL, NULL,
+                             &scene->err));
+    must(scene, neap_history_install(scene->client, &scene->err));
+    struct neap_history_entry entry = entry_of("0001", "apply");
+    record(scene, &entry);
+    pg_close(scene->client);
+    scene->client = super;
+    pg_scene_do(scene, "drop schema neap cascade");
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    pg_fixture_start("-cmax_connections=100");
+    return 0;
+}
+
+static int stop_server(void **state)
+{
+    (void)state;
+    pg_fixture_stop();
+    return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(test_history__##name, pg_scene_begin, pg_scene_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(an_empty_target_is_no_error),
+        CASE(the_last_word_counts),
+        CASE(rows_are_never_changed),
+        CASE(a_row_belongs_to_its_transaction),
+        CASE(the_stored_copy_comes_back),
+        CASE(steps_are_partial_until_settled),
+        CASE(a_newer_schema_is_refused),
+        CASE(five_thousand_rows_are_quick),
+        CASE(many_install_at_once),
+        CASE(a_missing_right_names_the_grant),
+    };
+    return cmocka_run_group_tests(tests, start_server, stop_server);
+}
