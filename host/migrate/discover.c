@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The migrations of a project by their file names. Owns the grammar of names;
+ * reads no file. Strict on purpose: a file that is silently not a migration is
+ * one that an operator believes applied.
+ */
+#include "host/migrate/discover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/base/memory.h"
+#include "host/base/path.h"
+#include "host/base/text.h"
+
+#define FOLDER "migrations"
+#define ID_LENGTH_MAX 18 /* a timestamp has 14; more could not be counted on from */
+#define NAME_LENGTH_MAX 200
+
+static const char *significant(const char *id)
+{
+    while (id[0] == '0' && id[1] != '\0')
+        id++;
+    return id;
+}
+
+int neap_migration_id_compare(const char *a, const char *b)
+{
+    const char *left = significant(a);
+    const char *right = significant(b);
+    size_t left_length = strlen(left), right_length = strlen(right);
+    if (left_length != right_length)
+        return left_length < right_length ? -1 : 1;
+    return strcmp(left, right);
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    const struct neap_migration *left = a;
+    const struct neap_migration *right = b;
+    int order = neap_migration_id_compare(left->id, right->id);
+    return order != 0 ? order : strcmp(left->path, right->path);
+}
+
+static bool bad_name(struct neap_error *err, const char *file, const char *why)
+{
+    neap_error_set(err, NEAP_ERR_PROJECT_NAME, FOLDER "/%s: %s", file, why);
+    return false;
+}
+
+static bool ends_with(const char *text, size_t length, const char *ending)
+{
+    size_t size = strlen(ending);
+    return length > size && strcmp(text + length - size, ending) == 0;
+}
+
+/* Why a file name that is no migration's is none, in the reader's terms. */
+static const char *name_fault(const char *file)
+{
+    size_t length = strlen(file);
+    if (!neap_text_is_utf8(file, length))
+        return "the name is not valid UTF-8";
+    if (ends_with(file, length, "~") || ends_with(file, length, ".orig") ||
+        ends_with(file, length, ".rej") || ends_with(file, length, ".bak") ||
+        ends_with(file, length, ".swp"))
+        return "a backup file of an editor or of version control does not belong here";
+    size_t digits = strspn(file, "0123456789");
+    if (digits == 0)
+        return "the name does not begin with digits";
+    if (digits > ID_LENGTH_MAX)
+        return "the id has more than 18 digits";
+    if (file[digits] != '_')
+        return "the digits are not followed by `_`";
+    if (!ends_with(file, length, ".lua") && !ends_with(file, length, ".sql"))
+        return "the name does not end with .lua or .sql";
+    return "the name may hold letters, digits, `_` and `-` only";
+}
+
+/* NNNN_name.lua|.sql. */
+static bool parse_name(const char *file, struct neap_migration *out, struct neap_error *err)
+{
+    static const char known[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    size_t digits = strspn(file, "0123456789");
+    bool begins = digits > 0 && digits <= ID_LENGTH_MAX && file[digits] == '_';
+    size_t name = begins ? strspn(file + digits + 1, known) : 0;
+    const char *ending = file + digits + 1 + name;
+    bool is_lua = begins && strcmp(ending, ".lua") == 0;
+    bool is_sql = begins && strcmp(ending, ".sql") == 0;
+    if (name == 0 || name > NAME_LENGTH_MAX || !(is_lua || is_sql))
+        return bad_name(err, file, name_fault(file));
+    if (strspn(file, "0") == digits)
+        return bad_name(err, file, "the id is zero; ids begin at 1");
+    out->id = neap_strndup(file, digits);
+    out->name = neap_strndup(file + digits + 1, name);
+    out->path = neap_format(FOLDER "/%s", file);
+    out->kind = is_sql ? NEAP_SOURCE_SQL : NEAP_SOURCE_LUA;
+    return true;
+}
+
+static bool refuse(struct neap_error *err, const char *file, const char *why)
+{
+    neap_error_set(err, NEAP_ERR_FILE_REFUSED, FOLDER "/%s %s", file, why);
+    return false;
+}
+
+/* A link is good when what it leads to lies in the project. */
+static bool check_link(const char *project, int dir, const char *file, struct neap_error *err)
+{
+    struct stat status;
+    char here[PATH_MAX], there[PATH_MAX];
+    if (fstatat(dir, file, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(status.st_mode))
+        return true;
+    char *path = neap_format("%s/" FOLDER "/%s", project, file);
+    bool resolved = realpath(project, here) != NULL && realpath(path, there) != NULL;
+    free(path);
+    if (!resolved)
+        return refuse(err, file, "is a link to nothing");
+    size_t length = strlen(here);
+    bool inside = strncmp(here, there, length) == 0 && (there[length] == '/' || length == 1);
+    return inside || refuse(err, file, "links out of the project");
+}
+
+static bool check_file(const char *project, int dir, const char *file, struct neap_error *err)
+{
+    struct stat status;
+    if (!check_link(project, dir, file, err))
+        return false;
+    if (fstatat(dir, file, &status, 0) != 0) {
+        neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot look at " FOLDER "/%s", file);
+        return false;
+    }
+    if (!S_ISREG(status.st_mode))
+        return refuse(err, file, "is not a regular file");
+    if (status.st_size > NEAP_SOURCE_SIZE_MAX)
+        return refuse(err, file, "is over 1 MB");
+    return true;
+}
+
+static bool is_passed_over(const char *file)
+{
+    return file[0] == '.' || strcmp(file, "README.md") == 0;
+}
+
+static bool add_file(const char *project, int dir, const char *file, struct neap_migrations *out,
+                     struct neap_error *err)
+{
+    struct neap_migration item = {0};
+    if (!parse_name(file, &item, err))
+        return false;
+    size_t count = out->count + 1;
+    out->items = neap_realloc(out->items, count * sizeof *out->items);
+    out->items[out->count++] = item;
+    return check_file(project, dir, file, err);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted, so that the first fault is the same one on every file system. */
+static bool read_names(DIR *dir, char ***names, size_t *count, struct neap_error *err)
+{
+    const struct dirent *entry;
+    errno = 0;
+    while ((entry = readdir(dir)) != NULL) {
+        if (is_passed_over(entry->d_name))
+            continue;
+        *names = neap_realloc(*names, (*count + 1) * sizeof **names);
+        (*names)[(*count)++] = neap_strdup(entry->d_name);
+        errno = 0;
+    }
+    if (errno != 0) {
+        neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot read " FOLDER "/");
+        return false;
+    }
+    if (*count > 0)
+        qsort(*names, *count, sizeof **names, compare_names);
+    return true;
+}
+
+static int compare_case(const void *a, const void *b)
+{
+    return strcasecmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Two names that are one on a file system without case: of two checkouts one
+ * would have lost a file. */
+static bool check_case_twins(char *const *names, size_t count, struct neap_error *err)
+{
+    char **sorted = neap_alloc((count + 1) * sizeof *sorted);
+    bool ok = true;
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = names[i];
+    qsort(sorted, count, sizeof *sorted, compare_case);
+    for (size_t i = 1; ok && i < count; i++) {
+        if (strcasecmp(sorted[i - 1], sorted[i]) != 0)
+            continue;
+        neap_error_set(err, NEAP_ERR_PROJECT_NAME,
+                       FOLDER "/%s and " FOLDER "/%s differ in upper and lower case alone",
+                       sorted[i - 1], sorted[i]);
+        ok = false;
+    }
+    free(sorted);
+    return ok;
+}
+
+static bool check_duplicates(const struct neap_migrations *list, struct neap_error *err)
+{
+    for (size_t i = 1; i < list->count; i++) {
+        if (neap_migration_id_compare(list->items[i - 1].id, list->items[i].id) != 0)
+            continue;
+        neap_error_set(err, NEAP_ERR_PROJECT_DUPLICATE, "%s and %s have the same id %s",
+                       list->items[i - 1].path, list->items[i].path,
+                       significant(list->items[i].id));
+        return false;
+    }
+    return true;
+}
+
+static bool discover_in(const char *project, DIR *dir, struct neap_migrations *out,
+                        struct neap_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    bool ok = read_names(dir, &names, &count, err) && check_case_twins(names, count, err);
+    for (size_t i = 0; i < count; i++) {
+        ok = ok && add_file(project, dirfd(dir), names[i], out, err);
+        free(names[i]);
+    }
+    free(names);
+    if (ok && out->count > 0)
+        qsort(out->items, out->count, sizeof *out->items, compare_items);
+    return ok && check_duplicates(out, err);
+}
+
+static bool no_folder(const char *project, int errnum, struct neap_error *err)
+{
+    if (errnum != ENOENT) {
+        neap_error_errno(err, NEAP_ERR_FILE_IO, errnum, "cannot open %s/" FOLDER, project);
+        return false;
+    }
+    neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "%s has no " FOLDER "/ directory", project);
+    neap_error_hint(err, "Make a project of it with `neap init`, or name another with -C DIR.");
+    return false;
+}
+
+bool neap_discover(const char *project, struct neap_migrations *out, struct neap_error *err)
+{
+    *out = (struct neap_migrations){0};
+    char *path = neap_path_join(project, FOLDER);
+    DIR *dir = opendir(path);
+    int errnum = errno;
+    free(path);
+    if (dir == NULL)
+        return no_folder(project, errnum, err);
+    bool ok = discover_in(project, dir, out, err);
+    closedir(dir);
+    if (!ok)
+        neap_migrations_clear(out);
+    return ok;
+}
+
+void neap_migrations_clear(struct neap_migrations *migrations)
+{
+    for (size_t i = 0; i < migrations->count; i++) {
+        free(migrations->items[i].id);
+        free(migrations->items[i].name);
+        free(migrations->items[i].path);
+    }
+    free(migrations->items);
+    *migrations = (struct neap_migrations){0};
+}
+
+const struct neap_migration *neap_migration_find(const struct neap_migrations *migrations,
+                                                 const char *id)
+{
+    if (id[0] == '\0' || id[strspn(id, "0123456789")] != '\0')
+        return NULL;
+    size_t low = 0, high = migrations->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = neap_migration_id_compare(id, migrations->items[middle].id);
+        if (order == 0)
+            return &migrations->items[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+char *neap_migration_next_id(const struct neap_migrations *migrations)
+{
+    unsigned long long last = 0;
+    int width = 4;
+    if (migrations->count > 0) {
+        const char *id = migrations->items[migrations->count - 1].id;
+        int written = (int)strlen(id);
+        last = strtoull(id, NULL, 10);
+        width = written > width ? written : width;
+    }
+    return neap_format("%0*llu", width, last + 1);
+}
