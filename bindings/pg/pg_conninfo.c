@@ -76,3 +76,8 @@ void pg_conninfo_redact(const char *conninfo)
             neap_redact_add(option->val);
     PQconninfoFree(options);
 }
+
+int pg_library_version(void)
+{
+    return PQlibVersion();
+}

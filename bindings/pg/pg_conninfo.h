@@ -19,5 +19,7 @@ char *pg_conninfo_redacted(const char *conninfo);
 char *pg_conninfo_password(const char *conninfo);
 /* Registers every secret part (password, sslpassword) with the redaction. */
 void pg_conninfo_redact(const char *conninfo);
+/* Of the libpq that is loaded now: 150020. */
+int pg_library_version(void);
 
 #endif

@@ -12,11 +12,14 @@
 #include "host/cli/cli_help.h"
 
 /* roff reads "\", a leading "." or "'", and turns "-" into a hyphen that nobody
- * can copy into a shell. */
+ * can copy into a shell. The lists are ASCII but for "…". */
 static void add_roff(struct neap_buffer *text, const char *plain)
 {
     for (; *plain != '\0'; plain++) {
-        if (*plain == '\\')
+        if (strncmp(plain, "…", 3) == 0) {
+            neap_buffer_add_text(text, "...");
+            plain += 2;
+        } else if (*plain == '\\')
             neap_buffer_add_text(text, "\\e");
         else if (*plain == '-')
             neap_buffer_add_text(text, "\\-");
@@ -85,9 +88,10 @@ static void add_options(struct neap_buffer *text, const char *heading, bool glob
 
 static void add_errors(struct neap_buffer *text)
 {
-    neap_buffer_add_text(text, ".SH EXIT STATUS\n0 when done or when there is nothing to do; 3 when "
-                               "migrations are pending\n(\\fBstatus \\-\\-exit\\-code\\fR); else by "
-                               "the error:\n");
+    neap_buffer_add_text(text,
+                         ".SH EXIT STATUS\n0 when done or when there is nothing to do; 3 when "
+                         "migrations are pending\n(\\fBstatus \\-\\-exit\\-code\\fR); else "
+                         "by the error:\n");
     for (int code = 1; code < NEAP_ERROR_COUNT; code++) {
         const struct neap_error_row *row = neap_error_row((enum neap_error_code)code);
         neap_buffer_add_format(text, ".TP\n.B %d\n", row->exit_status);

@@ -5,24 +5,24 @@
  */
 #include "host/cli/cli_versions.h"
 
-#include <libpq-fe.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <uv.h>
 #include <zlib.h>
 
-#include "bindings/glue/glue_version.h"
+#include "bindings/pg/pg_conninfo.h"
 #include "host/base/json.h"
 #include "host/cli/cli.h"
+#include "host/script/script_version.h"
 
 json_t *cli_versions(void)
 {
     json_t *libraries = json_object();
-    int pq = PQlibVersion();
+    int pq = pg_library_version();
     char text[32];
     snprintf(text, sizeof text, "%d.%d", pq / 10000, pq % 10000);
     neap_json_set(libraries, "libpq", json_string(text));
-    neap_json_set(libraries, "lua", json_string(glue_lua_version()));
+    neap_json_set(libraries, "lua", json_string(neap_script_lua_version()));
     neap_json_set(libraries, "libuv", json_string(uv_version_string()));
     neap_json_set(libraries, "libsodium", json_string(sodium_version_string()));
     neap_json_set(libraries, "jansson", json_string(jansson_version_str()));

@@ -21,7 +21,15 @@
 #define CONFIG_SIZE_MAX (256 * 1024)
 #define READABLE_BY_OTHERS (S_IRGRP | S_IROTH)
 
-enum key_kind { KEY_TEXT, KEY_NUMBER_TEXT, KEY_BOOL, KEY_DURATION, KEY_SIZE, KEY_TABLE, KEY_POOLER };
+enum key_kind {
+    KEY_TEXT,
+    KEY_NUMBER_TEXT,
+    KEY_BOOL,
+    KEY_DURATION,
+    KEY_SIZE,
+    KEY_TABLE,
+    KEY_POOLER,
+};
 
 struct key {
     const char *name;
@@ -138,7 +146,8 @@ static bool check_keys(const char *where, const json_t *table, const struct key 
 
 static bool is_name(const char *name)
 {
-    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz"
+                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
     return length > 0 && length <= 63 && name[length] == '\0';
 }
 

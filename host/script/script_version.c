@@ -3,11 +3,11 @@
  * Lua has no function that gives its release; the header's constants do, and
  * within one soname they are what counts.
  */
-#include "bindings/glue/glue_version.h"
+#include "host/script/script_version.h"
 
 #include <lua.h>
 
-const char *glue_lua_version(void)
+const char *neap_script_lua_version(void)
 {
     return LUA_VERSION_MAJOR "." LUA_VERSION_MINOR "." LUA_VERSION_RELEASE;
 }
