@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "host/base/clock.h"
@@ -247,35 +248,43 @@ static bool wait_for(struct child *child, struct neap_error *err)
     return ok;
 }
 
+/* What a child that inherits the terminal may not leave changed. */
+struct terminal {
+    struct sigaction interrupt, quit;
+    struct termios modes;
+    bool has_modes;
+};
+
 /* Ctrl-C in psql is psql's: as system() does, we look away meanwhile. */
-static void look_away(bool away, struct sigaction before[2])
+static void terminal_lend(struct terminal *terminal)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
 
-    sigaction(SIGINT, away ? &ignore : &before[0], away ? &before[0] : NULL);
-    sigaction(SIGQUIT, away ? &ignore : &before[1], away ? &before[1] : NULL);
+    terminal->has_modes = tcgetattr(STDIN_FILENO, &terminal->modes) == 0;
+    sigaction(SIGINT, &ignore, &terminal->interrupt);
+    sigaction(SIGQUIT, &ignore, &terminal->quit);
 }
 
-bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
-                    struct neap_child_result *result, struct neap_error *err)
+/* A killed psql leaves the terminal raw. */
+static void terminal_take(const struct terminal *terminal)
 {
-    struct sigaction before[2];
-    struct neap_spawn spawn;
-    struct child *child = NULL;
+    if (terminal->has_modes)
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal->modes);
+    sigaction(SIGINT, &terminal->interrupt, NULL);
+    sigaction(SIGQUIT, &terminal->quit, NULL);
+}
+
+static bool run_spawned(struct neap_loop *loop, const struct neap_child_opts *opts,
+                        const struct neap_spawn *spawn, struct neap_child_result *result,
+                        struct neap_error *err)
+{
+    struct child *child = neap_alloc(sizeof *child);
     bool ok = false;
 
-    *result = (struct neap_child_result){0};
-    if (!opts->cleanup && !neap_run_check(neap_loop_run(loop), err))
-        return false;
-    if (!neap_spawn(opts, &spawn, err))
-        return false;
-    if (opts->inherit)
-        look_away(true, before);
-    child = neap_alloc(sizeof *child);
     child->opts = opts;
     child->loop = loop;
     child->output_max = opts->output_max ? opts->output_max : OUTPUT_DEFAULT;
-    watch(child, &spawn, result);
+    watch(child, spawn, result);
     ok = wait_for(child, err);
     finish(child, result);
     child->finished = true;
@@ -283,11 +292,27 @@ bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
         release(child);
     else
         neap_loop_turn(loop); /* closes the descriptors now and not some time */
-    if (opts->inherit)
-        look_away(false, before);
     return ok;
 }
 
+bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
+                    struct neap_child_result *result, struct neap_error *err)
+{
+    struct terminal terminal = {.has_modes = false};
+    struct neap_spawn spawn;
+    bool ok = false;
+
+    *result = (struct neap_child_result){0};
+    if (!opts->cleanup && !neap_run_check(neap_loop_run(loop), err))
+        return false;
+    if (opts->inherit) /* before it starts, or its first Ctrl-C would be ours */
+        terminal_lend(&terminal);
+    if (neap_spawn(opts, &spawn, err))
+        ok = run_spawned(loop, opts, &spawn, result, err);
+    if (opts->inherit)
+        terminal_take(&terminal);
+    return ok;
+}
 void neap_child_result_clear(struct neap_child_result *result)
 {
     neap_buffer_clear(&result->out);

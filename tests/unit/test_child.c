@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -256,6 +257,57 @@ static void test_child__ends_with_a_stop(void **state)
     assert_true(neap_clock_ms() - begin < 1000);
 }
 
+static void test_child__daemon_leaves_its_children(void **state)
+{
+    struct bench *bench = *state;
+    int pid = 0;
+
+    assert_true(run_shell(bench, "sleep 60 & echo $!", OPTS{.daemon = true}));
+    assert_int_equal(sscanf(neap_buffer_text(&bench->result.out), "%d", &pid), 1);
+    assert_int_equal(kill(pid, 0), 0);
+    assert_int_equal(getsid(pid) != getsid(0), 1);
+    kill(pid, SIGKILL);
+}
+
+static void test_child__lends_the_terminal(void **state)
+{
+    struct bench *bench = *state;
+    struct sigaction before, after;
+
+    sigaction(SIGINT, NULL, &before);
+    assert_true(run_shell(bench, "kill -INT $PPID; exit 5", OPTS{.inherit = true}));
+    assert_int_equal(bench->result.exit_status, 5);
+    assert_int_equal(bench->run.stop_signal, 0); /* Ctrl-C was the child's */
+    sigaction(SIGINT, NULL, &after);
+    assert_true(before.sa_handler == after.sa_handler);
+}
+
+static void on_storm(int number)
+{
+    (void)number;
+}
+
+static void test_child__survives_a_signal_storm(void **state)
+{
+    struct bench *bench = *state;
+    struct sigaction action = {.sa_handler = on_storm}; /* no SA_RESTART */
+    struct itimerval storm = {{0, 1000}, {0, 1000}}, calm = {{0, 0}, {0, 0}};
+    size_t size = 1 << 20;
+    char *text = malloc(size + 1);
+
+    memset(text, 'x', size);
+    text[size] = '\0';
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &storm, NULL);
+    for (int i = 0; i < 20; i++) {
+        neap_child_result_clear(&bench->result);
+        assert_true(run_shell(bench, "wc -c", OPTS{.stdin_text = text}));
+        assert_string_equal(neap_buffer_text(&bench->result.out), "1048576\n");
+    }
+    setitimer(ITIMER_REAL, &calm, NULL);
+    free(text);
+}
+
 /* A helper runs `sleep` through neap and is killed: the sleep must not stay. */
 static void test_child__dies_with_its_parent(void **unused)
 {
@@ -320,6 +372,9 @@ int main(void)
         WITH_LOOP(test_child__says_why_it_did_not_start),
         WITH_LOOP(test_child__drops_to_a_user),
         WITH_LOOP(test_child__ends_with_a_stop),
+        WITH_LOOP(test_child__daemon_leaves_its_children),
+        WITH_LOOP(test_child__lends_the_terminal),
+        WITH_LOOP(test_child__survives_a_signal_storm),
         cmocka_unit_test(test_child__dies_with_its_parent),
     };
 
