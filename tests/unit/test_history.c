@@ -241,11 +241,13 @@ static void test_history__five_thousand_rows_are_quick(void **state)
     neap_history_clear(&history);
 }
 
-/* One runner in a process of its own. */
-static int install_alone(void)
+/* One runner in a process of its own: this program again, since a loop's signal
+ * handlers do not survive a fork alone. */
+static int install_alone(const char *conninfo)
 {
     struct pg_scene *scene;
     void *state = NULL;
+    snprintf(pg_fixture.conninfo, sizeof pg_fixture.conninfo, "%s", conninfo);
     pg_scene_begin(&state);
     scene = state;
     bool did = neap_history_install(scene->client, &scene->err);
@@ -263,8 +265,10 @@ static void test_history__many_install_at_once(void **state)
     pg_scene_do(scene, "drop schema if exists neap cascade");
     for (int i = 0; i < RUNNERS; i++) {
         pids[i] = fork();
-        if (pids[i] == 0)
-            _exit(install_alone());
+        if (pids[i] == 0) {
+            execl("/proc/self/exe", "test_history", "install", pg_fixture.conninfo, (char *)NULL);
+            _exit(127);
+        }
     }
     for (int i = 0; i < RUNNERS; i++) {
         int status = 1;
@@ -314,8 +318,10 @@ static int stop_server(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(test_history__##name, pg_scene_begin, pg_scene_end)
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "install") == 0)
+        return install_alone(argv[2]);
     const struct CMUnitTest tests[] = {
         CASE(an_empty_target_is_no_error),
         CASE(the_last_word_counts),
