@@ -39,6 +39,7 @@ struct neap_unit {
     const char *id, *name;
     const struct neap_source *source;
     enum neap_direction direction;
+    bool applied; /* history says so: steps that have no word of their own are done */
 };
 
 struct neap_outcome {

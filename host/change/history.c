@@ -41,6 +41,13 @@ static const char sql_load[] =
     " select m.version, coalesce((select e.hash from neap.event e order by e.position desc limit"
     " 1), ''), w.* from neap.meta m left join word w on true";
 
+/* The columns of sql_load, for every row there ever was. */
+static const char sql_all[] =
+    "select m.version, '', h.seq, h.id, h.name, h.action, false,"
+    " pg_catalog.encode(h.exact_hash, 'hex'), pg_catalog.encode(h.token_hash, 'hex'), h.run_id,"
+    " h.actor, h.reason, h.ticket, " UTC("h.recorded_at") ", h.duration_ms"
+    " from neap.meta m left join neap.history h on true order by h.seq";
+
 enum load_column {
     LOAD_VERSION,
     LOAD_HEAD,
@@ -80,7 +87,8 @@ static const char sql_bundle[] =
     "select pg_catalog.encode(h.bundle, 'hex') from neap.history h"
     " where pg_catalog.ltrim(h.id, '0') operator(pg_catalog.=)"
     " pg_catalog.ltrim($1::pg_catalog.text, '0')"
-    " and h.action in ('apply', 'accept', 'baseline') order by h.seq desc limit 1";
+    " and h.action in ('apply', 'accept', 'baseline', 'repair.applied')"
+    " and h.bundle is not null order by h.seq desc limit 1";
 
 /* By number: "0010" after "9". */
 static int compare_ids(const char *a, const char *b)
@@ -183,18 +191,17 @@ static bool read_rows(const struct pg_op *op, struct neap_history *out, struct n
     out->count = (size_t)count;
     for (int row = 0; row < count; row++)
         read_row(op, row, &out->rows[row]);
-    qsort(out->rows, out->count, sizeof *out->rows, compare_rows);
-    drop_earlier_spellings(out);
     return true;
 }
 
-bool neap_history_load(struct pg_client *control, struct neap_history *out,
-                       struct neap_error *err)
+/* A target without schema neap is an answer, not an error. */
+static bool load_rows(struct pg_client *control, const char *sql, struct neap_history *out,
+                      struct neap_error *err)
 {
     struct neap_error cause = {0};
     struct pg_op *op = NULL;
     *out = (struct neap_history){0};
-    bool loaded = pg_exec_text(control, sql_load, 0, NULL, &op, &cause);
+    bool loaded = pg_exec_text(control, sql, 0, NULL, &op, &cause);
     if (loaded) {
         loaded = read_rows(op, out, &cause);
     } else if (neap_history_is_missing(&cause)) {
@@ -208,6 +215,23 @@ bool neap_history_load(struct pg_client *control, struct neap_history *out,
     }
     neap_error_clear(&cause);
     return loaded;
+}
+
+bool neap_history_load(struct pg_client *control, struct neap_history *out,
+                       struct neap_error *err)
+{
+    if (!load_rows(control, sql_load, out, err))
+        return false;
+    if (out->count > 1)
+        qsort(out->rows, out->count, sizeof *out->rows, compare_rows);
+    drop_earlier_spellings(out);
+    return true;
+}
+
+bool neap_history_all(struct pg_client *control, struct neap_history *out,
+                      struct neap_error *err)
+{
+    return load_rows(control, sql_all, out, err);
 }
 
 const struct neap_history_row *neap_history_find(const struct neap_history *history,

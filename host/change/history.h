@@ -45,6 +45,9 @@ bool neap_history_install(struct pg_client *control, struct neap_error *err);
  * and no rows: no error, nothing created. */
 bool neap_history_load(struct pg_client *control, struct neap_history *out,
                        struct neap_error *err);
+/* Every row there ever was, oldest first; no last words, no head. */
+bool neap_history_all(struct pg_client *control, struct neap_history *out,
+                      struct neap_error *err);
 const struct neap_history_row *neap_history_find(const struct neap_history *history,
                                                  const char *id);
 void neap_history_clear(struct neap_history *history);
@@ -70,7 +73,7 @@ bool neap_history_record(struct pg_client *client, const struct neap_history_ent
  * after a lost connection call lease_refence first, which waits for it. */
 bool neap_history_has_attempt(struct pg_client *control, const char *attempt, bool *found,
                               struct neap_error *err);
-/* The stored copy of the last `apply`, `accept` or `baseline` of `id`; *bytes
+/* The last stored copy of what was applied as `id`; *bytes
  * NULL when none was stored. The caller frees. */
 bool neap_history_bundle(struct pg_client *control, const char *id, void **bytes, size_t *length,
                          struct neap_error *err);

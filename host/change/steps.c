@@ -44,6 +44,14 @@ static bool is_state(const struct walk *walk, size_t index, const char *state)
     return strcmp(state_of(walk, index), state) == 0;
 }
 
+/* Done by its own word; or by history's, when it has none (its down stopped before
+ * it came to this step). */
+static bool is_done(const struct walk *walk, size_t index)
+{
+    const struct neap_step_row *row = row_of(walk, index);
+    return row == NULL ? walk->unit->applied : strcmp(row->state, "done") == 0;
+}
+
 /* Begun in either direction, and its end is not known. */
 static bool is_in_doubt(const struct walk *walk, size_t index)
 {
@@ -162,7 +170,7 @@ static bool settle_doubt(struct walk *walk, size_t index, bool *done, struct nea
 static bool any_done(const struct walk *walk)
 {
     for (size_t i = 0; i < walk->def->step_count; i++)
-        if (is_state(walk, i, "done") || is_in_doubt(walk, i))
+        if (is_done(walk, i) || is_in_doubt(walk, i))
             return true;
     return false;
 }
@@ -245,7 +253,7 @@ static bool walk_up(struct walk *walk, struct neap_error *err)
 {
     for (size_t i = 0; i < walk->def->step_count; i++) {
         bool again = is_in_doubt(walk, i);
-        bool done = is_state(walk, i, "done");
+        bool done = is_done(walk, i);
         if (again && !settle_doubt(walk, i, &done, err)) {
             if (err->code != NEAP_ERR_STEP_DOUBT && !neap_unit_is_retryable(err))
                 say_partial(walk, i, "The step is in doubt.", err);
@@ -290,9 +298,8 @@ static bool undo_step(struct walk *walk, size_t index, struct neap_error *err)
 
 static bool walk_down(struct walk *walk, struct neap_error *err)
 {
-    bool none = walk->rows.count == 0;
     for (size_t i = walk->def->step_count; i-- > 0;) {
-        if (!none && !is_state(walk, i, "done") && !is_in_doubt(walk, i))
+        if (!is_done(walk, i) && !is_in_doubt(walk, i))
             continue;
         if (undo_step(walk, i, err))
             continue;
@@ -317,7 +324,7 @@ static bool record_whole(struct walk *walk, int64_t began_ms, struct neap_outcom
     if (done) {
         entry.duration_ms = neap_clock_ms() - began_ms;
         done = neap_tx_record(&tx, &entry, true, err) &&
-               neap_unit_commit(&tx, walk->unit, outcome, err);
+               neap_tx_end(&tx, walk->unit, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);

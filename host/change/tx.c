@@ -19,6 +19,7 @@
 #define BACKSTOP_MS 2000     /* the server's limits end after the host's own, with its words */
 #define COMMIT_WAIT_MS 10000 /* at least this long for COMMIT's answer, also after a stop */
 #define SETTLE_WAIT_MS 30000 /* how long a lost server is asked for the outcome */
+#define REFENCE_WAIT_MS 10000 /* how long the old session may take to end */
 
 /* One statement for all limits. LOCAL, so that a pooler cannot hand them on.
  * synchronous_commit is raised, never lowered. The xid forces its assignment:
@@ -246,20 +247,34 @@ enum neap_commit neap_tx_commit(struct neap_tx *tx, struct neap_error *err)
     return result;
 }
 
-/* A lock on the lease row waits for the transaction that fenced itself with it:
- * whatever became of COMMIT is decided when it is granted. */
-static bool ask_attempt(struct neap_tx *tx, struct pg_client *client, bool *committed,
-                        struct neap_error *err)
+/* The control session, or a new one in its place when it was lost as well. */
+static bool need_control(struct neap_target *target, struct neap_error *err)
 {
-    char *token = neap_format("%lld", (long long)lease_token(tx->change->lease));
-    const char *params[] = {token};
-    bool asked = pg_exec_text(client, "begin", 0, NULL, NULL, err) &&
-                 pg_exec_text(client, "set local lock_timeout = '20s'", 0, NULL, NULL, err) &&
-                 pg_exec_text(client, "select 1 from neap.lease where token = $1 for update", 1,
-                              params, NULL, err) &&
-                 neap_history_has_attempt(client, tx->attempt, committed, err) &&
-                 pg_exec_text(client, "rollback", 0, NULL, NULL, err);
-    free(token);
+    struct pg_client *client = NULL;
+    if (target->control != NULL && !pg_is_lost(target->control))
+        return true;
+    if (!neap_target_session(target, "control", &client, err))
+        return false;
+    pg_close(target->control);
+    target->control = client;
+    return true;
+}
+
+/* Whoever takes the lease's token, we or another run, waits for the transaction
+ * that fenced itself with it: whatever became of COMMIT is decided then. */
+static bool ask_attempt(struct neap_tx *tx, bool *committed, struct neap_error *err)
+{
+    struct neap_change *change = tx->change;
+    if (!need_control(change->target, err))
+        return false;
+    struct pg_client *control = change->target->control;
+    pg_cleanup(control, true);
+    pg_failure_clear(control);
+    bool decided = lease_refence(change->lease, control, REFENCE_WAIT_MS, err) ||
+                   err->code == NEAP_ERR_LEASE_LOST;
+    pg_failure_clear(control);
+    bool asked = decided && neap_history_has_attempt(control, tx->attempt, committed, err);
+    pg_cleanup(control, false);
     return asked;
 }
 
@@ -273,16 +288,11 @@ bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err)
     do {
         neap_log(NEAP_LOG_WARN, "commit.unknown",
                  "the connection was lost during COMMIT; asking the history what became of it");
-        struct pg_client *client = NULL;
-        if (neap_target_session(change->target, "settle", &client, &cause)) {
-            pg_cleanup(client, true);
-            bool asked = ask_attempt(tx, client, committed, &cause);
-            pg_close(client);
-            if (asked) {
-                neap_error_clear(&cause);
-                neap_error_clear(err);
-                return true;
-            }
+        neap_error_clear(&cause);
+        if (ask_attempt(tx, committed, &cause)) {
+            neap_error_clear(&cause);
+            neap_error_clear(err);
+            return true;
         }
     } while (neap_clock_ms() < give_up &&
              neap_loop_sleep(change->loop, 500, "the server to come back", NULL));

@@ -36,6 +36,10 @@ enum neap_commit neap_tx_commit(struct neap_tx *tx, struct neap_error *err);
 /* Finds out, under the lease row's lock, whether the attempt's history row is
  * there. False: commit.unknown, the server could not be asked. */
 bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err);
+/* COMMIT, with an unknown outcome settled, and the event that says so. True:
+ * committed. */
+bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit,
+                      struct neap_outcome *outcome, struct neap_error *err);
 /* Rolls back whatever state it is in; drops the session when that fails. */
 void neap_tx_rollback(struct neap_tx *tx);
 

@@ -129,7 +129,7 @@ static bool is_committed(struct neap_tx *tx, struct neap_error *err)
     return committed;
 }
 
-bool neap_unit_commit(struct neap_tx *tx, const struct neap_unit *unit,
+bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit,
                       struct neap_outcome *outcome, struct neap_error *err)
 {
     struct neap_change *change = tx->change;
@@ -174,7 +174,7 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
         neap_json_set(fields, "xid", neap_json_text(tx.xid));
         neap_audit_add(change->audit, "step.commit", fields);
         done = neap_tx_record(&tx, &entry, false, err) &&
-               neap_unit_commit(&tx, unit, outcome, err);
+               neap_tx_end(&tx, unit, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);

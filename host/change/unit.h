@@ -24,9 +24,6 @@ json_t *neap_unit_fields(const struct neap_unit *unit);
 bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
                      const struct neap_script_def *def, struct neap_history_entry *entry,
                      void **bundle, struct neap_error *err);
-/* COMMIT, with an unknown outcome settled; true: committed. */
-bool neap_unit_commit(struct neap_tx *tx, const struct neap_unit *unit,
-                      struct neap_outcome *outcome, struct neap_error *err);
 /* Lock timeout, deadlock, serialization: worth another attempt. */
 bool neap_unit_is_retryable(const struct neap_error *err);
 /* The step's limits: its own, else the environment's. */

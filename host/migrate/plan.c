@@ -22,6 +22,17 @@ const char *neap_state_name(enum neap_history_state state)
     return names[state];
 }
 
+bool neap_plan_was_applied(const struct neap_plan_item *item)
+{
+    static const char *const undone[] = {"", "undo", "repair.pending", NULL};
+    if (item->row == NULL)
+        return false;
+    for (const char *const *action = undone; *action != NULL; action++)
+        if (strcmp(item->row->action, *action) == 0)
+            return false;
+    return true;
+}
+
 static enum neap_problem judge(const struct neap_plan_item *item)
 {
     if (item->row == NULL || item->state == NEAP_STATE_PENDING)

@@ -42,6 +42,9 @@ struct neap_plan {
 bool neap_plan_load(const char *project, const struct neap_history *history,
                     struct neap_plan *out, struct neap_error *err);
 void neap_plan_clear(struct neap_plan *plan);
+/* Whether the last word in history is that it is applied, also while a part of
+ * its down has run. */
+bool neap_plan_was_applied(const struct neap_plan_item *item);
 /* By digits, leading zeros aside; NULL when there is none. */
 struct neap_plan_item *neap_plan_find(const struct neap_plan *plan, const char *id);
 /* How many items are in `state`. */

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Goes through migrations one by one and tells of each. It decides nothing that
+ * the plan or the step machine decide.
+ */
+#include "host/cli/cmd_change.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/clock.h"
+#include "host/base/json.h"
+#include "host/base/log.h"
+#include "host/base/memory.h"
+
+void cmd_change_open(struct cmd_change *change, struct neap_cli *cli)
+{
+    memset(change, 0, sizeof *change);
+    change->cli = cli;
+    change->plan = json_array();
+    change->applied = json_array();
+    change->undone = json_array();
+    change->remaining = json_array();
+    change->warnings = json_array();
+    change->failed = json_null();
+}
+
+bool cmd_change_select(struct cmd_change *change, struct neap_error *err)
+{
+    struct neap_cli *cli = change->cli;
+    if (!cli_arguments(cli, 0, 1, err))
+        return false;
+    int ways = (cli->argc > 0) + (cli->opt.to != NULL) + (cli->opt.only != NULL);
+    if (ways > 1) {
+        neap_error_set(err, NEAP_ERR_USAGE, "N, --to and --only exclude each other");
+        return false;
+    }
+    change->selection.to = cli->opt.to;
+    change->selection.only = cli->opt.only;
+    return cli->argc == 0 ||
+           cli_count(cli->argv[0], "the number of migrations", &change->selection.count, err);
+}
+
+static void warn_cosmetic(struct cmd_change *change)
+{
+    const struct neap_plan *plan = &change->session.plan;
+    for (size_t i = 0; i < plan->count; i++) {
+        if (plan->items[i].problem != NEAP_PROBLEM_COSMETIC)
+            continue;
+        char *text = neap_format("%s: comments or spaces changed after it was applied",
+                                 plan->items[i].file->path);
+        neap_log(NEAP_LOG_WARN, "history.cosmetic", "%s", text);
+        json_array_append_new(change->warnings, neap_json_text(text));
+        free(text);
+    }
+}
+
+bool cmd_change_pick(struct cmd_change *change, enum neap_direction direction,
+                     struct neap_error *err)
+{
+    free(change->items);
+    change->items = NULL;
+    change->count = 0;
+    bool picked = direction == NEAP_UP
+                      ? neap_plan_up(&change->session.plan, &change->selection, &change->items,
+                                     &change->count, err)
+                      : neap_plan_down(&change->session.plan, &change->selection, &change->items,
+                                       &change->count, err);
+    if (!picked && err->code == NEAP_ERR_HISTORY_CHANGED)
+        neap_session_explain_change(&change->session, err);
+    return picked;
+}
+
+static const char *action_of(const struct neap_plan_item *item, enum neap_direction direction)
+{
+    if (direction == NEAP_DOWN)
+        return "undo";
+    return item->state == NEAP_STATE_PARTIAL ? "resume" : "apply";
+}
+
+static json_t *item_json(const struct neap_plan_item *item)
+{
+    json_t *json = json_object();
+    neap_json_set(json, "id", neap_json_text(item->id));
+    neap_json_set(json, "name", neap_json_text(item->name));
+    return json;
+}
+
+static void keep_plan(struct cmd_change *change, enum neap_direction direction)
+{
+    for (size_t i = 0; i < change->count; i++) {
+        json_t *entry = item_json(change->items[i]);
+        neap_json_set(entry, "action", neap_json_text(action_of(change->items[i], direction)));
+        json_array_append_new(change->plan, entry);
+    }
+}
+
+static bool check_dry_run(struct cmd_change *change, struct neap_error *err)
+{
+    if (!change->cli->opt.dry_run || !change->cli->project.env.is_protected)
+        return true;
+    neap_error_set(err, NEAP_ERR_POLICY_REFUSED,
+                   "a dry run takes locks on the target, and environment %s is protected",
+                   change->cli->project.env.name);
+    neap_error_hint(err, "Rehearse on a copy, or on `-e scratch`.");
+    return false;
+}
+
+bool cmd_change_begin(struct cmd_change *change, enum neap_direction direction, bool *nothing,
+                      struct neap_error *err)
+{
+    struct neap_cli *cli = change->cli;
+    *nothing = false;
+    if (!cli_look(cli, &change->session, true, err) || !check_dry_run(change, err) ||
+        !cmd_change_pick(change, direction, err))
+        return false;
+    warn_cosmetic(change);
+    *nothing = change->count == 0;
+    if (*nothing)
+        return true;
+    if (direction == NEAP_DOWN && !cli->opt.dry_run &&
+        !cli_confirm(cli, &change->session, "undoing migrations", err))
+        return false;
+    struct neap_session_opts opts = {.command = cli->command->name, .reason = cli->opt.reason,
+                                     .ticket = cli->opt.ticket, .dry_run = cli->opt.dry_run};
+    if (!neap_session_begin(&change->session, &opts, err) ||
+        !cmd_change_pick(change, direction, err))
+        return false;
+    *nothing = change->count == 0; /* another run did it while this one waited */
+    keep_plan(change, direction);
+    return *nothing || neap_session_plan(&change->session, change->items, change->count,
+                                         direction == NEAP_UP ? "apply" : "undo", err);
+}
+
+static void tell_done(struct cmd_change *change, const struct neap_plan_item *item,
+                      enum neap_direction direction, const struct neap_outcome *outcome)
+{
+    char took[NEAP_DURATION_SIZE];
+    neap_duration_text(outcome->duration_ms, took);
+    json_t *entry = item_json(item);
+    neap_json_set(entry, "duration_ms", json_integer(outcome->duration_ms));
+    neap_json_set(entry, "attempts", json_integer(outcome->attempts));
+    neap_json_set(entry, "statements", json_integer(outcome->statements));
+    json_array_append_new(direction == NEAP_UP ? change->applied : change->undone, entry);
+    cli_print(change->cli, "%s %s  %s  %s, %lld %s%s", direction == NEAP_UP ? "applied" : "undone ",
+              item->id, item->name, took, (long long)outcome->statements,
+              outcome->statements == 1 ? "statement" : "statements",
+              outcome->attempts > 1 ? ", after retries" : "");
+    if (outcome->unreplicated)
+        neap_log(NEAP_LOG_WARN, "commit.unreplicated",
+                 "%s %s is applied, but no synchronous standby confirmed it", item->id, item->name);
+    change->unreplicated |= outcome->unreplicated;
+    change->audit_incomplete |= outcome->audit_incomplete;
+}
+
+static void tell_failed(struct cmd_change *change, size_t index, enum neap_direction direction,
+                        const struct neap_outcome *outcome)
+{
+    json_decref(change->failed);
+    change->failed = item_json(change->items[index]);
+    neap_json_set(change->failed, "action",
+                  neap_json_text(action_of(change->items[index], direction)));
+    neap_json_set(change->failed, "attempts", json_integer(outcome->attempts));
+    for (size_t i = index + 1; i < change->count; i++)
+        json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
+    if (outcome->unchanged)
+        cli_print(change->cli, "failed  %s  %s  nothing of it stays; %zu %s before it, %zu not begun",
+                  change->items[index]->id, change->items[index]->name, change->done_count,
+                  direction == NEAP_UP ? "applied" : "undone", change->count - index - 1);
+    else
+        cli_print(change->cli, "stopped %s  %s  %zu %s before it, %zu not begun",
+                  change->items[index]->id, change->items[index]->name, change->done_count,
+                  direction == NEAP_UP ? "applied" : "undone", change->count - index - 1);
+}
+
+static bool run_item(struct cmd_change *change, size_t index, enum neap_direction direction,
+                     struct neap_error *err)
+{
+    struct neap_plan_item *item = change->items[index];
+    struct neap_source source = item->source;
+    struct neap_outcome outcome = {.attempts = 0, .unchanged = true};
+    bool owned = false;
+    bool done = direction == NEAP_UP ||
+                neap_session_down_source(&change->session, item, change->cli->opt.stored, &source,
+                                         &owned, err);
+    if (done) {
+        struct neap_unit unit = {.id = item->id, .name = item->name, .source = &source,
+                                 .direction = direction,
+                                 .applied = neap_plan_was_applied(item)};
+        done = neap_change_step(&change->session.change, &unit, &outcome, err);
+    }
+    if (owned)
+        neap_source_clear(&source);
+    if (!done) {
+        tell_failed(change, index, direction, &outcome);
+        return false;
+    }
+    item->state = direction == NEAP_UP ? NEAP_STATE_APPLIED : NEAP_STATE_PENDING;
+    change->done_count++;
+    tell_done(change, item, direction, &outcome);
+    return true;
+}
+
+bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
+                    struct neap_error *err)
+{
+    for (size_t i = 0; i < change->count; i++)
+        if (!run_item(change, i, direction, err))
+            return false;
+    return true;
+}
+
+static json_t *account(struct cmd_change *change)
+{
+    json_t *body = cli_target_json(&change->session);
+    neap_json_set(body, "dry_run", json_boolean(change->cli->opt.dry_run));
+    neap_json_set(body, "plan", change->plan);
+    neap_json_set(body, "applied", change->applied);
+    neap_json_set(body, "undone", change->undone);
+    neap_json_set(body, "failed", change->failed);
+    neap_json_set(body, "remaining", change->remaining);
+    neap_json_set(body, "warnings", change->warnings);
+    return body;
+}
+
+int cmd_change_end(struct cmd_change *change, bool nothing, struct neap_error *err)
+{
+    json_t *body = account(change);
+    if (nothing && err->code == NEAP_OK) {
+        neap_json_set(body, "status", neap_json_text("nothing"));
+        cli_print(change->cli, "nothing to do: %zu applied, %zu pending",
+                  neap_plan_count(&change->session.plan, NEAP_STATE_APPLIED),
+                  neap_plan_count(&change->session.plan, NEAP_STATE_PENDING));
+    }
+    free(change->items);
+    if (err->code == NEAP_OK && change->unreplicated)
+        neap_error_set(err, NEAP_ERR_COMMIT_UNREPLICATED,
+                       "applied, but no synchronous standby confirmed it");
+    else if (err->code == NEAP_OK && change->audit_incomplete)
+        neap_error_set(err, NEAP_ERR_AUDIT_INCOMPLETE,
+                       "applied, but the journal lacks the outcome");
+    return cli_end(change->cli, &change->session, 0, body, err);
+}

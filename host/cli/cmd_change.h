@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What up, down, redo and resume share: going through items one by one, telling
+ * of each, and the account at the end. Private to host/cli.
+ */
+#ifndef NEAP_CLI_CMD_CHANGE_H
+#define NEAP_CLI_CMD_CHANGE_H
+
+#include "host/cli/cli_target.h"
+
+struct cmd_change {
+    struct neap_cli *cli;
+    struct neap_session session;
+    struct neap_selection selection;
+    struct neap_plan_item **items; /* picked, in order */
+    size_t count;
+    json_t *plan, *applied, *undone, *remaining, *warnings;
+    json_t *failed;                /* null until something failed */
+    json_t *executed;              /* of the unit a dry run is in */
+    size_t done_count;
+    bool unreplicated, audit_incomplete;
+};
+
+void cmd_change_open(struct cmd_change *change, struct neap_cli *cli);
+/* Reads [N], --to and --only; more than one of them is usage.arguments. */
+bool cmd_change_select(struct cmd_change *change, struct neap_error *err);
+/* Looks, picks, and begins the run unless nothing was picked (then *nothing). */
+bool cmd_change_begin(struct cmd_change *change, enum neap_direction direction, bool *nothing,
+                      struct neap_error *err);
+bool cmd_change_pick(struct cmd_change *change, enum neap_direction direction,
+                     struct neap_error *err);
+/* Goes through the picked items; stops at the first failure. */
+bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
+                    struct neap_error *err);
+bool cmd_change_dry_run(struct cmd_change *change, enum neap_direction direction,
+                        struct neap_error *err);
+/* Prints the end and frees everything; the exit status. */
+int cmd_change_end(struct cmd_change *change, bool nothing, struct neap_error *err);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * status, verify, history: what looks and changes nothing.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/clock.h"
+#include "host/base/json.h"
+#include "host/base/memory.h"
+#include "host/cli/cmd_events.h"
+
+static enum cli_colour colour_of(const struct neap_plan_item *item)
+{
+    if (item->problem == NEAP_PROBLEM_CHANGED || item->problem == NEAP_PROBLEM_MISSING ||
+        item->state == NEAP_STATE_PARTIAL)
+        return CLI_RED;
+    if (item->problem != NEAP_PROBLEM_NONE || item->state == NEAP_STATE_PENDING)
+        return CLI_YELLOW;
+    return CLI_GREEN;
+}
+
+static json_t *status_item(const struct neap_plan_item *item)
+{
+    json_t *json = json_object();
+    neap_json_set(json, "id", neap_json_text(item->id));
+    neap_json_set(json, "name", neap_json_text(item->name));
+    neap_json_set(json, "state", neap_json_text(neap_state_name(item->state)));
+    neap_json_set(json, "problem", neap_json_text(neap_problem_name(item->problem)));
+    neap_json_set(json, "at", neap_json_text(item->row == NULL ? NULL : item->row->at));
+    neap_json_set(json, "run_id", neap_json_text(item->row == NULL ? NULL : item->row->run_id));
+    neap_json_set(json, "file", neap_json_text(item->file == NULL ? NULL : item->file->path));
+    return json;
+}
+
+static json_t *print_status(struct neap_cli *cli, const struct neap_plan *plan)
+{
+    static const char *const headings[] = {"id", "name", "state", "problem", "at", "by", NULL};
+    struct cli_table *table = cli_table_new(headings);
+    json_t *list = json_array();
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct neap_plan_item *item = &plan->items[i];
+        const char *problem = neap_problem_name(item->problem);
+        bool applied = item->row != NULL && item->state == NEAP_STATE_APPLIED;
+        const char *cells[] = {item->id, item->name, neap_state_name(item->state),
+                               problem == NULL ? "" : problem, applied ? item->row->at : "",
+                               applied && item->row->actor != NULL ? item->row->actor : "", NULL};
+        cli_table_row(table, colour_of(item), cells);
+        json_array_append_new(list, status_item(item));
+    }
+    cli_table_print(cli, table);
+    return list;
+}
+
+static void print_next(struct neap_cli *cli, const struct neap_plan *plan)
+{
+    if (neap_plan_count(plan, NEAP_STATE_PARTIAL) > 0)
+        cli_print(cli, "A migration stopped halfway. Next: `neap resume`, see `neap help "
+                       "recovery`.");
+    else if (neap_plan_count(plan, NEAP_STATE_PENDING) > 0)
+        cli_print(cli, "Next: `neap up`, or `neap up --dry-run` first.");
+}
+
+int cmd_status(struct neap_cli *cli)
+{
+    struct neap_session session;
+    struct neap_error err = {0};
+    memset(&session, 0, sizeof session);
+    json_t *body = NULL, *lease = json_null();
+    int status = 0;
+    if (cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err) &&
+        (!session.history.installed || cmd_lease_json(&session, &lease, &err))) {
+        const struct neap_plan *plan = &session.plan;
+        size_t applied = neap_plan_count(plan, NEAP_STATE_APPLIED);
+        size_t pending = neap_plan_count(plan, NEAP_STATE_PENDING);
+        size_t partial = neap_plan_count(plan, NEAP_STATE_PARTIAL);
+        body = cli_target_json(&session);
+        neap_json_set(body, "installed", json_boolean(session.history.installed));
+        neap_json_set(body, "migrations", print_status(cli, plan));
+        neap_json_set(body, "applied", json_integer((json_int_t)applied));
+        neap_json_set(body, "pending", json_integer((json_int_t)pending));
+        neap_json_set(body, "partial", json_integer((json_int_t)partial));
+        neap_json_set(body, "lease", json_incref(lease));
+        cli_print(cli, "%s on %s: %zu applied, %zu pending%s", session.target->database,
+                  pg_address(session.target->control), applied, pending,
+                  partial > 0 ? ", 1 or more halfway" : "");
+        print_next(cli, plan);
+        status = cli->opt.exit_code && pending + partial > 0 ? 3 : 0;
+    }
+    json_decref(lease);
+    return cli_end(cli, &session, status, body, &err);
+}
+
+/* The verify of one applied migration; a failure is told and kept, the walk goes
+ * on. False: the run is to stop. */
+static bool verify_item(struct neap_cli *cli, struct neap_session *session,
+                        const struct neap_plan_item *item, json_t *list, struct neap_error *first)
+{
+    struct neap_error err = {0};
+    struct neap_source source = {0};
+    bool owned = false;
+    int64_t began_ms = neap_clock_ms();
+    bool held = neap_session_down_source(session, item, true, &source, &owned, &err);
+    if (held) {
+        struct neap_unit unit = {.id = item->id, .name = item->name, .source = &source,
+                                 .direction = NEAP_UP};
+        held = neap_change_verify(&session->change, &unit, &err);
+    }
+    if (owned)
+        neap_source_clear(&source);
+    json_t *entry = json_object();
+    neap_json_set(entry, "id", neap_json_text(item->id));
+    neap_json_set(entry, "name", neap_json_text(item->name));
+    neap_json_set(entry, "result", neap_json_text(held ? "ok" : "failed"));
+    neap_json_set(entry, "duration_ms", json_integer(neap_clock_ms() - began_ms));
+    neap_json_set(entry, "error", held ? json_null() : neap_json_error(&err));
+    json_array_append_new(list, entry);
+    cli_print(cli, "%s  %s  %s%s%s", held ? "ok    " : "failed", item->id, item->name,
+              held ? "" : ": ", held ? "" : err.message);
+    bool go_on = held || err.code == NEAP_ERR_VERIFY_FAILED;
+    if (!held && (first->code == NEAP_OK || !go_on))
+        neap_error_move(first, &err);
+    neap_error_clear(&err);
+    return go_on;
+}
+
+static bool is_wanted(const struct neap_cli *cli, const struct neap_plan_item *item)
+{
+    for (int i = 0; i < cli->argc; i++)
+        if (neap_migration_id_compare(item->id, cli->argv[i]) == 0)
+            return true;
+    return cli->argc == 0;
+}
+
+static bool check_ids(const struct neap_cli *cli, const struct neap_plan *plan,
+                      struct neap_error *err)
+{
+    for (int i = 0; i < cli->argc; i++) {
+        const struct neap_plan_item *item = neap_plan_find(plan, cli->argv[i]);
+        if (item != NULL && item->state == NEAP_STATE_APPLIED)
+            continue;
+        neap_error_set(err, NEAP_ERR_HISTORY_UNKNOWN, "migration %s is not applied", cli->argv[i]);
+        return false;
+    }
+    return true;
+}
+
+int cmd_verify(struct neap_cli *cli)
+{
+    struct neap_session session;
+    struct neap_error err = {0};
+    memset(&session, 0, sizeof session);
+    json_t *body = NULL;
+    struct neap_session_opts opts = {.command = "verify", .bare = true};
+    if (cli_look(cli, &session, false, &err) && check_ids(cli, &session.plan, &err) &&
+        neap_session_begin(&session, &opts, &err)) {
+        json_t *list = json_array();
+        body = cli_target_json(&session);
+        neap_json_set(body, "verified", list);
+        for (size_t i = 0; i < session.plan.count; i++) {
+            const struct neap_plan_item *item = &session.plan.items[i];
+            if (item->state == NEAP_STATE_APPLIED && is_wanted(cli, item) &&
+                !verify_item(cli, &session, item, list, &err))
+                break;
+        }
+    }
+    return cli_end(cli, &session, 0, body, &err);
+}
