@@ -114,6 +114,9 @@ static void explain(struct neap_script_state *state, lua_State *thread, int stat
         if (raised == NULL)
             neap_script_describe(state, thread, err);
         neap_script_trace(thread, err);
+        /* A __tostring that looped until the deadline ends as the stop it is. */
+        if (neap_script_is_stopping(state->L))
+            neap_run_check(state->run, err);
     }
 }
 
