@@ -313,6 +313,7 @@ bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
         terminal_take(&terminal);
     return ok;
 }
+
 void neap_child_result_clear(struct neap_child_result *result)
 {
     neap_buffer_clear(&result->out);

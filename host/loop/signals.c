@@ -104,7 +104,7 @@ void neap_signals_open(struct neap_run *run, uv_async_t *wake)
         action.sa_flags = SA_RESTART;
         sigfillset(&action.sa_mask);
         sigaction(numbers[i], NULL, &state.before[i]);
-        if (is_ignored(&state.before[i]) && numbers[i] != SIGTERM)
+        if (numbers[i] == SIGHUP && is_ignored(&state.before[i]))
             continue;
         sigaction(numbers[i], &action, NULL);
     }

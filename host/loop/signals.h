@@ -15,8 +15,9 @@
  * send one signal twice, to the process and to its group. */
 #define NEAP_SIGNAL_AGAIN_MS 100
 
-/* Both are borrowed until neap_signals_close. An ignored INT or HUP (nohup, a
- * background job) stays ignored. */
+/* Both are borrowed until neap_signals_close. An ignored HUP (nohup) stays
+ * ignored. An ignored INT does not: a shell ignores it for each job that a
+ * script starts with `&`, and an explicit `kill -INT` must still roll back. */
 void neap_signals_open(struct neap_run *run, uv_async_t *wake);
 void neap_signals_close(void); /* puts back what was there; idempotent */
 /* While on, SIGTSTP only prints why it is refused. */

@@ -237,6 +237,26 @@ static void test_loop__closes_what_others_left(void **unused)
     neap_run_clear(&run);
 }
 
+static void test_loop__nohup_holds_and_background_does_not(void **unused)
+{
+    struct neap_run run;
+    struct neap_loop *loop = NULL;
+
+    (void)unused;
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    neap_run_init(&run);
+    assert_true(neap_loop_open(&run, &loop, NULL));
+    raise(SIGHUP);
+    assert_int_equal(run.stop_signal, 0);
+    raise(SIGINT);
+    assert_int_equal(run.stop_signal, SIGINT);
+    neap_loop_close(loop);
+    neap_run_clear(&run);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
 static void pause_ms(long ms)
 {
     struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
@@ -292,6 +312,7 @@ int main(void)
         WITH_LOOP(test_loop__refuses_to_nest),
         WITH_LOOP(test_loop__holds_stop_by_terminal),
         cmocka_unit_test(test_loop__closes_what_others_left),
+        cmocka_unit_test(test_loop__nohup_holds_and_background_does_not),
         cmocka_unit_test(test_loop__second_signal_ends_at_once),
     };
 
