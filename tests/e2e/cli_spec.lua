@@ -32,7 +32,8 @@ describe("the command line", function()
     for _, name in ipairs(commands()) do
       local topic = p:expect("help " .. name)
       local option = p:expect(name .. " --help")
-      assert.equal(topic.out, option.out)
+      -- The topic may go on with a text of the same name.
+      assert.equal(option.out, topic.out:sub(1, #option.out))
       assert.truthy(topic.out:find(name, 1, true), name)
     end
   end)
