@@ -88,8 +88,8 @@ static void list_environments(struct neap_project *project, const json_t *enviro
     json_object_foreach((json_t *)(uintptr_t)environments, name, table)
         if (strcmp(name, "scratch") != 0)
             project->environment_names[count++] = neap_strdup(name);
+    project->environment_names[count++] = neap_strdup("scratch");
     qsort(project->environment_names, count, sizeof *project->environment_names, compare_names);
-    project->environment_names[count] = neap_strdup("scratch");
 }
 
 static bool unknown_environment(const struct neap_project *project, const char *name,
