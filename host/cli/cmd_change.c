@@ -153,9 +153,22 @@ static void tell_done(struct cmd_change *change, const struct neap_plan_item *it
     change->audit_incomplete |= outcome->audit_incomplete;
 }
 
+/* An error of the script's own has no next command in error.def: it is this one. */
+static void name_next(const struct cmd_change *change, const struct neap_plan_item *item,
+                      const struct neap_outcome *outcome, struct neap_error *err)
+{
+    if (!outcome->unchanged || err->hint || neap_error_row(err->code)->next[0] != '\0')
+        return;
+    neap_error_hint(err, "Mend the script of %s, then run `neap %s` again.", item->id,
+                    change->cli->command->name);
+}
+
 static void tell_failed(struct cmd_change *change, size_t index, enum neap_direction direction,
                         const struct neap_outcome *outcome)
 {
+    const struct neap_plan_item *item = change->items[index];
+    const char *verb = direction == NEAP_UP ? "applied" : "undone";
+    size_t rest = change->count - index - 1;
     json_decref(change->failed);
     change->failed = item_json(change->items[index]);
     neap_json_set(change->failed, "action",
@@ -164,13 +177,11 @@ static void tell_failed(struct cmd_change *change, size_t index, enum neap_direc
     for (size_t i = index + 1; i < change->count; i++)
         json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
     if (outcome->unchanged)
-        cli_print(change->cli, "failed  %s  %s  nothing of it stays; %zu %s before it, %zu not begun",
-                  change->items[index]->id, change->items[index]->name, change->done_count,
-                  direction == NEAP_UP ? "applied" : "undone", change->count - index - 1);
+        cli_print(change->cli, "failed  %s  %s  nothing of it stays; %zu %s before it, %zu to come",
+                  item->id, item->name, change->done_count, verb, rest);
     else
-        cli_print(change->cli, "stopped %s  %s  %zu %s before it, %zu not begun",
-                  change->items[index]->id, change->items[index]->name, change->done_count,
-                  direction == NEAP_UP ? "applied" : "undone", change->count - index - 1);
+        cli_print(change->cli, "stopped %s  %s  %zu %s before it, %zu not begun", item->id,
+                  item->name, change->done_count, verb, rest);
 }
 
 static bool run_item(struct cmd_change *change, size_t index, enum neap_direction direction,
@@ -192,6 +203,7 @@ static bool run_item(struct cmd_change *change, size_t index, enum neap_directio
     if (owned)
         neap_source_clear(&source);
     if (!done) {
+        name_next(change, item, &outcome, err);
         tell_failed(change, index, direction, &outcome);
         return false;
     }
