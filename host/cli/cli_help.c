@@ -11,6 +11,9 @@
 #include "host/base/buffer.h"
 #include "host/base/embedded.h"
 #include "host/base/memory.h"
+#include "host/base/text.h"
+
+#define WORDS_WIDTH 24 /* "completion bash|zsh|fish" */
 
 static void add_option(struct neap_buffer *text, const struct cli_option *option)
 {
@@ -39,7 +42,10 @@ static void add_options(struct neap_buffer *text, const struct neap_command *com
 static void add_command(struct neap_buffer *text, const struct neap_command *command)
 {
     char *words = neap_format("%s%s%s", command->name, command->args[0] ? " " : "", command->args);
-    neap_buffer_add_format(text, "    %-24s %s\n", words, command->summary);
+    neap_buffer_add_format(text, "    %s", words);
+    for (size_t width = neap_text_width(words); width < WORDS_WIDTH; width++)
+        neap_buffer_add_char(text, ' ');
+    neap_buffer_add_format(text, " %s\n", command->summary);
     free(words);
 }
 

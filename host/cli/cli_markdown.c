@@ -68,6 +68,8 @@ static void end_paragraph(struct markdown *md)
     const char *at = neap_buffer_text(&md->paragraph);
     size_t column = 0;
     bool bold = false;
+    while (md->paragraph.length > 0 && at[md->paragraph.length - 1] == ' ')
+        md->paragraph.bytes[--md->paragraph.length] = '\0';
     if (md->paragraph.length == 0)
         return;
     while (*at != '\0') {
