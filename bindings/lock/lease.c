@@ -383,6 +383,7 @@ static void send_release(struct pg_client *control, int64_t token)
     }
     pg_op_free(op);
     pg_cleanup(control, false);
+    free(text);
 }
 
 void lease_release(struct lease *lease)

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The lease against a real server: one holder, the fence against takeover,
+ * heartbeats beside the fence, holders that are gone, expired, foreign, broken.
+ */
+#include "tests/unit/pg_fixture.h"
+
+#include "bindings/lock/lease.h"
+#include "host/change/history.h"
+
+#define IDENTITY "7/1"
+
+static void must(struct pg_scene *scene, bool did)
+{
+    if (!did)
+        fail_msg("%s (%s)", scene->err.message, scene->err.detail ? scene->err.detail : "");
+}
+
+static struct lease_opts opts_of(const char *run_id)
+{
+    return (struct lease_opts){.run_id = run_id, .actor = "alice", .host = "box",
+                               .identity = IDENTITY, .direct = true, .ttl_ms = 30000};
+}
+
+/* A session as run `run_id` has them. */
+static struct pg_client *open_as(struct pg_scene *scene, const char *run_id)
+{
+    char name[80];
+    struct pg_client *client = NULL;
+    snprintf(name, sizeof name, "neap:%s", run_id);
+    struct pg_open_opts opts = {
+        .conninfo = pg_fixture.conninfo, .application_name = name, .timeout_ms = 10000};
+    must(scene, pg_open(scene->loop, &opts, &client, &scene->err));
+    return client;
+}
+
+static void do_on(struct pg_scene *scene, struct pg_client *client, const char *sql)
+{
+    must(scene, pg_exec_text(client, sql, 0, NULL, NULL, &scene->err));
+}
+
+static void wait_ms(struct pg_scene *scene, int64_t duration_ms)
+{
+    neap_loop_sleep(scene->loop, duration_ms, "the test", NULL);
+}
+
+static int lease_begin(void **state)
+{
+    pg_scene_begin(state);
+    struct pg_scene *scene = *state;
+    must(scene, neap_history_install(scene->client, &scene->err));
+    pg_scene_do(scene, "delete from neap.lease");
+    return 0;
+}
+
+static struct lease *claim(struct pg_scene *scene, struct pg_client *client,
+                           const struct lease_opts *opts)
+{
+    struct lease *lease = NULL;
+    must(scene, lease_claim(client, opts, &lease, &scene->err));
+    return lease;
+}
+
+static void test_lease__one_holder_at_a_time(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *other = open_as(scene, "b");
+    struct lease_holder holder;
+    struct lease *second = NULL;
+    bool found;
+    struct lease *first = claim(scene, scene->client, &a);
+    assert_false(lease_claim(other, &b, &second, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    assert_non_null(strstr(scene->err.message, "run a of alice on box"));
+    must(scene, lease_look(other, IDENTITY, &found, &holder, &scene->err));
+    assert_true(found && !holder.expired && !holder.backend_gone && !holder.foreign);
+    assert_int_equal(holder.token, lease_token(first));
+    assert_int_equal(holder.backend_pid, PQbackendPID(pg_raw(scene->client)));
+    lease_holder_clear(&holder);
+    int64_t token = lease_token(first);
+    lease_release(first);
+    must(scene, lease_look(other, IDENTITY, &found, &holder, &scene->err));
+    assert_false(found);
+    second = claim(scene, other, &b);
+    assert_true(lease_token(second) > token);
+    lease_release(second);
+    pg_close(other);
+}
+
+static void test_lease__no_schema_is_no_holder(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_holder holder;
+    bool found = true;
+    pg_scene_do(scene, "drop schema neap cascade");
+    must(scene, lease_look(scene->client, IDENTITY, &found, &holder, &scene->err));
+    assert_false(found);
+    must(scene, neap_history_install(scene->client, &scene->err));
+}
+
+static void test_lease__a_wait_ends_with_the_release(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts b = opts_of("b");
+    struct pg_client *other = open_as(scene, "b");
+    /* Somebody else's row, that frees itself by expiry in 700 ms. */
+    pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at)"
+                       " values (nextval('neap.lease_token'), '" IDENTITY "', 'x', 0,"
+                       " clock_timestamp() + '700ms')");
+    int64_t begun_ms = neap_clock_ms();
+    b.wait_ms = 5000;
+    struct lease *lease = claim(scene, other, &b);
+    int64_t took_ms = neap_clock_ms() - begun_ms;
+    assert_in_range(took_ms, 600, 2500);
+    lease_release(lease);
+    pg_close(other);
+}
+
+static void test_lease__a_wait_has_an_end(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *other = open_as(scene, "b");
+    struct lease *first = claim(scene, scene->client, &a), *second = NULL;
+    int64_t begun_ms = neap_clock_ms();
+    b.wait_ms = 1200;
+    assert_false(lease_claim(other, &b, &second, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    assert_in_range(neap_clock_ms() - begun_ms, 1100, 2500);
+    lease_release(first);
+    pg_close(other);
+}
+
+static void test_lease__a_dead_holder_is_replaced_at_once(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *dead = open_as(scene, "a");
+    struct lease *first = claim(scene, dead, &a), *second = NULL;
+    char sql[120];
+    snprintf(sql, sizeof sql, "select pg_terminate_backend(%d, 5000)", PQbackendPID(pg_raw(dead)));
+    pg_scene_do(scene, sql);
+    wait_ms(scene, 50);
+    /* Through a pooler nobody can know: expiry alone decides. */
+    b.direct = false;
+    assert_false(lease_claim(scene->client, &b, &second, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    b.direct = true;
+    second = claim(scene, scene->client, &b);
+    lease_release(second);
+    lease_release(first); /* its session is lost: nothing to tell anybody */
+    pg_close(dead);
+}
+
+static void test_lease__another_database_s_row_is_no_lock(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct lease_holder holder;
+    bool found;
+    struct pg_client *other = open_as(scene, "b");
+    struct lease *first = claim(scene, scene->client, &a);
+    b.identity = "8/2";
+    must(scene, lease_look(other, "8/2", &found, &holder, &scene->err));
+    assert_true(found && holder.foreign);
+    lease_holder_clear(&holder);
+    /* The copy brings no sessions of run a with it. */
+    pg_scene_do(scene, "set application_name = 'original'");
+    struct lease *second = claim(scene, other, &b);
+    lease_release(second);
+    lease_release(first);
+    pg_close(other);
+}
+
+static void test_lease__the_fence_holds_a_takeover_back(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *work = open_as(scene, "a"), *other = open_as(scene, "b");
+    struct lease *first = claim(scene, scene->client, &a), *second = NULL;
+    do_on(scene, work, "create table if not exists fenced (v int)");
+    do_on(scene, work, "begin");
+    must(scene, lease_fence(first, work, &scene->err));
+    do_on(scene, work, "insert into fenced values (1)");
+    /* Its time is over, but its transaction is not. */
+    do_on(scene, other, "update neap.lease set expires_at = '-infinity'");
+    b.wait_ms = 1500;
+    assert_false(lease_claim(other, &b, &second, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    assert_null(pg_failure(other));
+    do_on(scene, work, "commit");
+    pg_close(work);
+    pg_scene_do(scene, "set application_name = 'ended'"); /* control of run a has ended too */
+    wait_ms(scene, 100);
+    b.wait_ms = 5000;
+    second = claim(scene, other, &b);
+
+    /* The stale holder wakes up: its next transaction does not get past the fence. */
+    work = open_as(scene, "a");
+    do_on(scene, work, "begin");
+    must(scene, lease_fence(first, work, &scene->err));
+    assert_false(pg_settle(work, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_LOST);
+    pg_close(work);
+    lease_release(second);
+    lease_release(first);
+    pg_close(other);
+}
+
+static void test_lease__beats_pass_the_fence(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *work = open_as(scene, "a"), *other = open_as(scene, "b");
+    struct lease *second = NULL;
+    a.ttl_ms = 900;
+    struct lease *first = claim(scene, scene->client, &a);
+    do_on(scene, work, "begin");
+    must(scene, lease_fence(first, work, &scene->err));
+    must(scene, pg_settle(work, &scene->err));
+    /* Also while somebody waits for the row with a stronger lock. */
+    b.wait_ms = 2000;
+    assert_false(lease_claim(other, &b, &second, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    assert_false(neap_run_stopping(&scene->run));
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.lease where beat_at >"
+                                         " acquired_at + '1s' and expires_at > clock_timestamp()"),
+                     1);
+    do_on(scene, work, "commit");
+    lease_release(first);
+    pg_close(work);
+    pg_close(other);
+}
+
+static void test_lease__a_lost_lease_stops_the_run(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *other = open_as(scene, "b");
+    a.ttl_ms = 600;
+    struct lease *lease = claim(scene, scene->client, &a);
+    do_on(scene, other, "update neap.lease set token = nextval('neap.lease_token'), run_id = 'b'");
+    wait_ms(scene, 1000);
+    assert_true(neap_run_stopping(&scene->run));
+    assert_int_equal(scene->run.stop.code, NEAP_ERR_LEASE_LOST);
+    lease_release(lease);
+    pg_close(other);
+}
+
+/* Stopped for longer than the lease is good for: no claim beyond it. */
+static void test_lease__a_late_beat_does_not_renew(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    a.ttl_ms = 600;
+    struct lease *lease = claim(scene, scene->client, &a);
+    usleep(800000);
+    wait_ms(scene, 100);
+    assert_true(neap_run_stopping(&scene->run));
+    assert_int_equal(scene->run.stop.code, NEAP_ERR_LEASE_LOST);
+    lease_release(lease);
+}
+
+static void test_lease__sessions_of_the_old_run_are_waited_for(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts b = opts_of("b");
+    struct pg_client *left = open_as(scene, "a");
+    struct lease *lease = NULL;
+    pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at)"
+                       " values (nextval('neap.lease_token'), '" IDENTITY "', 'a', 0,"
+                       " '-infinity')");
+    b.wait_ms = 600;
+    assert_false(lease_claim(scene->client, &b, &lease, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    assert_non_null(strstr(scene->err.detail, "still at work"));
+    pg_close(left);
+    b.wait_ms = 5000;
+    lease = claim(scene, scene->client, &b);
+    lease_release(lease);
+}
+
+static void test_lease__refence_waits_for_the_transaction(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *work = open_as(scene, "a");
+    struct lease *lease = claim(scene, scene->client, &a);
+    int64_t token = lease_token(lease);
+    do_on(scene, work, "begin");
+    must(scene, lease_fence(lease, work, &scene->err));
+    must(scene, pg_settle(work, &scene->err));
+    assert_false(lease_refence(lease, scene->client, 1200, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LOCK_TIMEOUT);
+    pg_close(work);
+    must(scene, lease_refence(lease, scene->client, 5000, &scene->err));
+    assert_true(lease_token(lease) > token);
+    assert_false(neap_run_stopping(&scene->run));
+    lease_release(lease);
+}
+
+static void test_lease__break_ends_another_s(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *held = open_as(scene, "a"), *work = open_as(scene, "a");
+    struct lease_holder holder;
+    bool found;
+    struct lease *first = claim(scene, held, &a);
+    do_on(scene, work, "begin");
+    must(scene, lease_fence(first, work, &scene->err));
+    must(scene, pg_settle(work, &scene->err));
+    b.wait_ms = 1300;
+    assert_false(lease_break(scene->client, &b, false, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    b.wait_ms = 5000;
+    must(scene, lease_break(scene->client, &b, true, &scene->err));
+    must(scene, lease_look(scene->client, IDENTITY, &found, &holder, &scene->err));
+    assert_false(found);
+    must(scene, lease_break(scene->client, &b, false, &scene->err)); /* nobody holds it */
+    lease_release(first);
+    pg_close(held);
+    pg_close(work);
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    pg_fixture_start(NULL);
+    return 0;
+}
+
+static int stop_server(void **state)
+{
+    (void)state;
+    pg_fixture_stop();
+    return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(test_lease__##name, lease_begin, pg_scene_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(one_holder_at_a_time),
+        CASE(no_schema_is_no_holder),
+        CASE(a_wait_ends_with_the_release),
+        CASE(a_wait_has_an_end),
+        CASE(a_dead_holder_is_replaced_at_once),
+        CASE(another_database_s_row_is_no_lock),
+        CASE(the_fence_holds_a_takeover_back),
+        CASE(beats_pass_the_fence),
+        CASE(a_lost_lease_stops_the_run),
+        CASE(a_late_beat_does_not_renew),
+        CASE(sessions_of_the_old_run_are_waited_for),
+        CASE(refence_waits_for_the_transaction),
+        CASE(break_ends_another_s),
+    };
+    return cmocka_run_group_tests(tests, start_server, stop_server);
+}
