@@ -169,6 +169,8 @@ static int entry_call(lua_State *L)
         lua_pushcfunction(L, neap_script_require);
         lua_pushliteral(L, "neap.expect");
         lua_call(L, 1, 1);
+        lua_pushvalue(L, -2); /* … verify db make_expect db | */
+        lua_call(L, 1, 1);
         count = 2;
     }
     lua_callk(L, count, 1, 0, end_call);

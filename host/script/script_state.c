@@ -83,6 +83,7 @@ void neap_script_state_close(struct neap_script_state *state)
     if (state->L != NULL)
         lua_close(state->L);
     glue_context_clear(&state->context);
+    neap_error_clear(&state->stop_place);
     state->L = NULL;
 }
 
@@ -100,9 +101,13 @@ static void explain(struct neap_script_state *state, lua_State *thread, int stat
         status == LUA_OK || status == LUA_YIELD ? NULL : glue_error_peek(thread, -1);
     if (is_stopping) {
         neap_run_check(state->run, err);
-        if (raised != NULL && raised->code == err->code && raised->where_file != NULL)
-            neap_error_copy(err, raised);
-        neap_script_trace(state->stopped_at != NULL ? state->stopped_at : thread, err);
+        if (!state->is_stopped && raised != NULL && raised->code == err->code)
+            neap_error_copy(err, raised); /* a binding's, which says more */
+        if (state->stop_place.where_file != NULL) {
+            neap_error_where(err, state->stop_place.where_file, state->stop_place.where_line);
+            neap_error_traceback(err, state->stop_place.traceback);
+        }
+        neap_script_trace(thread, err);
     } else if (status == LUA_YIELD) {
         neap_error_set(err, NEAP_ERR_SCRIPT_ERROR, "the script yielded outside a coroutine");
     } else if (status == LUA_ERRMEM) {
@@ -137,7 +142,8 @@ bool neap_script_state_run(struct neap_script_state *state, lua_CFunction entry,
     if (!neap_script_watch_begin(state, cpu_limit_ms, err))
         return false;
     state->thread = thread;
-    state->stopped_at = NULL;
+    state->is_stopped = false;
+    neap_error_clear(&state->stop_place);
     state->context.running = thread;
     neap_script_stop_recheck(thread);
     int status = lua_resume(thread, L, 1, &count);

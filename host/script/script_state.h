@@ -39,7 +39,8 @@ struct neap_script_state {
     const struct neap_source *source; /* NULL: a configuration, no lib modules */
     const struct neap_script_opts *opts;
     lua_State *thread;     /* the coroutine that the host resumes; looks like main */
-    lua_State *stopped_at; /* where the stop took hold, or NULL */
+    bool is_stopped;              /* the stop took hold, at the place and trace of: */
+    struct neap_error stop_place;
     const void *env;       /* identity of the frozen globals */
     bool is_config;        /* no bindings, no migration{} */
 };

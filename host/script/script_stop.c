@@ -61,8 +61,10 @@ int neap_script_stop_here(lua_State *L)
 {
     struct neap_error err = {0};
     struct neap_script_state *state = neap_script_state_of(L);
-    if (state->stopped_at == NULL)
-        state->stopped_at = L;
+    /* Taken now: after a yield from the hook the instruction is one back. */
+    if (!state->is_stopped)
+        neap_script_trace(L, &state->stop_place);
+    state->is_stopped = true;
     if (lua_isyieldable(L))
         return lua_yield(L, 0);
     neap_run_check(glue_context(L)->run, &err);

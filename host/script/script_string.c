@@ -16,13 +16,13 @@ static int string_rep(lua_State *L)
     luaL_checklstring(L, 1, &length);
     lua_Integer count = luaL_checkinteger(L, 2);
     luaL_optlstring(L, 3, "", &gap);
-    if (count > REPEAT_MAX)
-        return glue_raise_code(L, NEAP_ERR_SCRIPT_ARGUMENT,
-                               "string.rep of more than 100 million copies");
     size_t left = neap_script_memory_left(&neap_script_state_of(L)->memory);
     if (count > 0 && length + gap > left / (size_t)count)
         return glue_raise_code(L, NEAP_ERR_SCRIPT_MEMORY,
                                "string.rep would use more memory than the script may");
+    if (count > REPEAT_MAX)
+        return glue_raise_code(L, NEAP_ERR_SCRIPT_ARGUMENT,
+                               "string.rep of more than 100 million copies");
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 1);

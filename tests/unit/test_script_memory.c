@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The cap on a script's memory: running out is an ordinary error, at every
+ * allocation.
+ */
+#include "tests/unit/script_fixture.h"
+
+#include "host/script/script_state.h"
+
+#define MB (1024LL * 1024)
+
+static void test_script_memory__is_capped(void **state)
+{
+    struct script_fixture fixture;
+    (void)state;
+    script_begin(&fixture);
+    fixture.opts.memory_bytes = 16 * MB;
+    assert_raises(&fixture, "local t = {} while true do t[#t + 1] = {} end",
+                  NEAP_ERR_SCRIPT_MEMORY, "16 MB");
+    assert_string_equal(fixture.err.where_file, SCRIPT_PATH);
+    assert_raises(&fixture, "return ('x'):rep(2 ^ 30 // 1 | 0)", NEAP_ERR_SCRIPT_MEMORY, "memory");
+    assert_raises(&fixture, "local s = 'xxxxxxxx' while true do s = s .. s end",
+                  NEAP_ERR_SCRIPT_MEMORY, "memory");
+    assert_raises(&fixture, "local t = {} for i = 1, 5 do t[i] = ('x'):rep(1000000 * i) end\n"
+                  "table.concat(t) t[6] = table.concat(t, ('y'):rep(1000000))",
+                  NEAP_ERR_SCRIPT_MEMORY, "memory");
+    script_end(&fixture);
+}
+
+/* The reserve lets a script, and the host after it, still say what happened. */
+static void test_script_memory__leaves_a_reserve(void **state)
+{
+    struct script_fixture fixture;
+    (void)state;
+    script_begin(&fixture);
+    fixture.opts.memory_bytes = 8 * MB;
+    assert_raises(&fixture,
+                  "local t = {}\n"
+                  "local ok, err = pcall(function() while true do t[#t + 1] = {} end end)\n"
+                  "assert(not ok)\n"
+                  "error('said: ' .. tostring(err))",
+                  NEAP_ERR_SCRIPT_ERROR, "said: ");
+    script_end(&fixture);
+}
+
+static void test_script_memory__is_given_back(void **state)
+{
+    struct script_fixture fixture;
+    (void)state;
+    script_begin(&fixture);
+    fixture.opts.memory_bytes = 16 * MB;
+    assert_true(script_up(&fixture, "for i = 1, 200 do local s = ('x'):rep(1000000 + i) end"));
+    script_end(&fixture);
+}
+
+static void test_script_memory__counts_what_is_held_outside(void **state)
+{
+    struct neap_script_memory memory;
+    (void)state;
+    neap_script_memory_init(&memory, 8 * MB);
+    assert_true(neap_script_memory_count(&memory, 4 * MB));
+    assert_int_equal(memory.used, 4 * MB);
+    assert_false(neap_script_memory_count(&memory, 4 * MB));
+    assert_int_equal(memory.used, 4 * MB);
+    assert_null(neap_script_memory_alloc(&memory, NULL, 0, (size_t)(5 * MB)));
+    assert_true(neap_script_memory_count(&memory, -4 * MB));
+    void *block = neap_script_memory_alloc(&memory, NULL, 5, (size_t)(5 * MB));
+    assert_non_null(block);
+    assert_int_equal(memory.used, 5 * MB);
+    block = neap_script_memory_alloc(&memory, block, (size_t)(5 * MB), 10);
+    assert_int_equal(memory.used, 10);
+    assert_null(neap_script_memory_alloc(&memory, block, 10, 0));
+    assert_int_equal(memory.used, 0);
+}
+
+/* Only Lua's retry of the same request opens the reserve. */
+static void test_script_memory__opens_the_reserve_at_the_retry(void **state)
+{
+    struct neap_script_memory memory;
+    (void)state;
+    neap_script_memory_init(&memory, 8 * MB);
+    void *block = neap_script_memory_alloc(&memory, NULL, 0, (size_t)(7 * MB));
+    assert_non_null(block);
+    assert_null(neap_script_memory_alloc(&memory, NULL, 0, 1000));
+    assert_null(neap_script_memory_alloc(&memory, NULL, 0, 2000));
+    assert_null(neap_script_memory_alloc(&memory, NULL, 0, 2000));
+    void *small = neap_script_memory_alloc(&memory, NULL, 0, 2000);
+    assert_non_null(small);
+    neap_script_memory_alloc(&memory, small, 2000, 0);
+    neap_script_memory_alloc(&memory, block, (size_t)(7 * MB), 0);
+    assert_false(memory.is_reserve_open);
+}
+
+/* Every cap from hopeless to enough: an error or success, never a crash. */
+static void test_script_memory__fails_at_every_allocation(void **state)
+{
+    static const char *const body =
+        "local ok, err = pcall(error, { message = 'x' })\n"
+        "local c = coroutine.wrap(function() coroutine.yield(('x'):gsub('x', '%0%0')) end) c()\n"
+        "local r, e = neap.try(function() string.rep('x', -1) error('a' .. 'b') end)\n"
+        "assert(e.code) table.concat({ 'a', 'b' }, ', ')";
+    struct script_fixture fixture;
+    int failure_count = 0, success_count = 0;
+    (void)state;
+    script_begin(&fixture);
+    for (int64_t cap = 1024; cap < 200 * 1024; cap += 509) {
+        fixture.opts.memory_bytes = cap;
+        bool is_done = script_up(&fixture, body);
+        if (!is_done)
+            assert_int_equal(fixture.err.code, NEAP_ERR_SCRIPT_MEMORY);
+        failure_count += !is_done;
+        success_count += is_done;
+    }
+    assert_true(failure_count > 20);
+    assert_true(success_count > 20);
+    script_end(&fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_script_memory__is_capped),
+        cmocka_unit_test(test_script_memory__leaves_a_reserve),
+        cmocka_unit_test(test_script_memory__is_given_back),
+        cmocka_unit_test(test_script_memory__counts_what_is_held_outside),
+        cmocka_unit_test(test_script_memory__opens_the_reserve_at_the_retry),
+        cmocka_unit_test(test_script_memory__fails_at_every_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
