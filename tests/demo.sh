@@ -69,7 +69,7 @@ EOF
 run 1 -e scratch up --reason "the demo fails"
 shows 0007
 shows "neap "
-run 0 scratch psql -XAtc "SELECT to_regclass('shop.orders') IS NULL AS nothing_is_left"
+run 0 scratch psql -- -XAtc "SELECT to_regclass('shop.orders') IS NULL AS nothing_is_left"
 shows '^t$'
 run 3 -e scratch status --exit-code
 rm "$work/migrations/0007_orders.lua"

@@ -158,9 +158,18 @@ static bool remove_tree(struct scratch *s, const char *path, struct neap_error *
     return run(s, argv, NULL, NULL, err);
 }
 
+/* False when stop deleted the file between our open and our lock. */
+static bool is_still(const char *path, int fd)
+{
+    struct stat named;
+    struct stat opened;
+    return lstat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_ino == opened.st_ino &&
+           named.st_dev == opened.st_dev;
+}
+
 /* One lock file per project, so that two starts do not meet. Waits on the loop,
  * not in flock. */
-static bool claim(struct scratch *s, const char *path, int *fd, struct neap_error *err)
+static bool claim_once(struct scratch *s, const char *path, int *fd, struct neap_error *err)
 {
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (*fd < 0) {
@@ -178,6 +187,16 @@ static bool claim(struct scratch *s, const char *path, int *fd, struct neap_erro
         return false;
     }
     return true;
+}
+
+static bool claim(struct scratch *s, const char *path, int *fd, struct neap_error *err)
+{
+    while (claim_once(s, path, fd, err)) {
+        if (is_still(path, *fd))
+            return true;
+        (void)close(*fd);
+    }
+    return false;
 }
 
 static void release(int *fd)
@@ -411,6 +430,8 @@ bool scratch_stop(struct neap_loop *loop, const char *project, struct neap_error
     if (done && found && (neap_path_exists(s.place.lock) || neap_path_exists(s.place.dir)))
         done = claim(&s, s.place.lock, &s.lock_fd, err) && end_server(&s, err) &&
                remove_tree(&s, s.place.dir, err);
+    if (done && s.lock_fd >= 0)
+        (void)unlink(s.place.lock);
     clear_scratch(&s);
     return done;
 }
