@@ -332,29 +332,57 @@ static bool record_whole(struct walk *walk, int64_t began_ms, struct neap_outcom
     return done;
 }
 
-static bool check_walk(const struct walk *walk, struct neap_error *err)
+/* A step that is done stays done when the file is mended afterwards, as long as it
+ * is still the step of that name in that place. */
+static bool is_adoptable(const struct walk *walk, const struct neap_step_row *row)
 {
-    if (!walk->change->target->direct) {
-        neap_error_set(err, NEAP_ERR_DB_POOLER,
-                       "migration %s runs without a transaction, which a pooler cannot carry",
-                       walk->unit->id);
-        neap_error_hint(err, "Connect to the server itself for this one.");
-        return false;
-    }
+    return strcmp(row->state, "done") == 0 && (size_t)row->index < walk->def->step_count &&
+           strcmp(walk->def->steps[row->index].name, row->name) == 0;
+}
+
+static void adopt(const struct walk *walk, const struct neap_step_row *row)
+{
+    json_t *fields = neap_unit_fields(walk->unit);
+    neap_json_set(fields, "step", neap_json_text(row->name));
+    neap_audit_add(walk->change->audit, "step.adopted", fields);
+    neap_log(NEAP_LOG_WARN, "step.adopted",
+             "migration %s was changed after its step %s was done; the step is taken as done",
+             walk->unit->id, row->name);
+}
+
+/* A step in doubt is settled by the verify of the script that began it, and by no
+ * other. */
+static bool check_rows(const struct walk *walk, struct neap_error *err)
+{
     for (size_t i = 0; i < walk->rows.count; i++) {
         const struct neap_step_row *row = &walk->rows.rows[i];
         if (strcmp(row->state, "undone") == 0 ||
             neap_hash_equal(&row->token, &walk->unit->source->token))
             continue;
+        if (is_adoptable(walk, row)) {
+            adopt(walk, row);
+            continue;
+        }
         neap_error_set(err, NEAP_ERR_HISTORY_CHANGED,
-                       "migration %s was changed after its step %s had run", walk->unit->id,
-                       row->name);
+                       "migration %s was changed while its step %s is %s", walk->unit->id,
+                       row->name, strcmp(row->state, "done") == 0 ? "done" : "in doubt");
         neap_error_hint(err, "Restore the file as it was, then `neap resume`; or settle it: `neap "
                              "repair %s --mark applied|pending --reason TEXT`.",
                         walk->unit->id);
         return false;
     }
     return true;
+}
+
+static bool check_walk(const struct walk *walk, struct neap_error *err)
+{
+    if (walk->change->target->direct)
+        return check_rows(walk, err);
+    neap_error_set(err, NEAP_ERR_DB_POOLER,
+                   "migration %s runs without a transaction, which a pooler cannot carry",
+                   walk->unit->id);
+    neap_error_hint(err, "Connect to the server itself for this one.");
+    return false;
 }
 
 bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,

@@ -118,7 +118,8 @@ bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change, int64_t lock_
         return false;
     return pg_send_text(tx->work, "begin isolation level read committed read write", 0, NULL,
                         err) &&
-           send_limits(tx, lock_timeout_ms, err) &&
+           /* the sync brings the answers now: the watch needs the process id */
+           send_limits(tx, lock_timeout_ms, err) && pg_sync(tx->work, err) &&
            (change->lease == NULL || lease_fence(change->lease, tx->work, err)) &&
            send_role(tx->work, change->env->role, true, err);
 }

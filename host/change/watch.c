@@ -101,7 +101,7 @@ static void on_silence(void *arg, const char *what, int64_t waited_ms)
     struct neap_watch *watch = arg;
     char waited[NEAP_DURATION_SIZE];
     neap_duration_text(waited_ms, waited);
-    if (watch->blockers != NULL)
+    if (watch->blockers != NULL && watch->backend_pid != 0)
         neap_log_progress("waiting for %s, %s; blocked by %s", what, waited, watch->blockers);
     else
         neap_log_progress("waiting for %s, %s", what, waited);
@@ -119,7 +119,8 @@ struct neap_watch *neap_watch_begin(struct neap_target *target)
 void neap_watch_backend(struct neap_watch *watch, int backend_pid)
 {
     watch->backend_pid = backend_pid;
-    forget(watch);
+    if (backend_pid != 0) /* who was in the way is still asked for after the rollback */
+        forget(watch);
 }
 
 const char *neap_watch_blockers(const struct neap_watch *watch)

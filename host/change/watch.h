@@ -14,7 +14,8 @@ struct neap_watch;
 
 /* Also makes silent waits of the loop say what was found. */
 struct neap_watch *neap_watch_begin(struct neap_target *target);
-/* The server process whose waits are watched; 0: none. Forgets earlier blockers. */
+/* The server process whose waits are watched; 0: none. A new
+ * one forgets earlier blockers. */
 void neap_watch_backend(struct neap_watch *watch, int backend_pid);
 /* "pid 123 (psql, transaction open for 45 s): update …; …", or NULL when nobody
  * was seen in the way since neap_watch_backend. Borrowed until the next turn. */
