@@ -171,8 +171,8 @@ const struct neap_error *glue_error_peek(lua_State *L, int index)
     return ours ? lua_touserdata(L, index) : NULL;
 }
 
-/* The length of a leading "path.lua:12: ", or 0. Only names of script files
- * count: error("a:1: b", 0) is nobody's place. */
+/* The length of a leading "path.lua:12: ", or 0. Only names of script files, which
+ * have no space, count: error("a:1: b", 0) is nobody's place. */
 static size_t place_length(const char *text, size_t length, size_t *file_length, int *line)
 {
     const char *end = memchr(text, '\n', length);
@@ -182,6 +182,8 @@ static size_t place_length(const char *text, size_t length, size_t *file_length,
             continue;
         if (strncmp(text + i - 4, ".lua", 4) != 0 && strncmp(text + i - 4, ".sql", 4) != 0)
             continue;
+        if (memchr(text, ' ', i) != NULL)
+            return 0;
         size_t digit = i + 1;
         long number = 0;
         while (digit < limit && text[digit] >= '0' && text[digit] <= '9' && number < 10000000)

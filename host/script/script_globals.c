@@ -196,23 +196,53 @@ static void add_stock(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* One library's fields, by name: Debian's Lua has more than the manual's (pow,
+ * log10, …), and a newer Lua may bring what nobody has looked at. */
+struct library {
+    const char *name;
+    const char *fields[32]; /* NULL-terminated */
+    void (*close_off)(lua_State *L); /* table | frozen table */
+};
+
+static const struct library libraries[] = {
+    {"string",
+     {"byte", "char", "format", "len", "lower", "pack", "packsize", "rep", "reverse", "sub",
+      "unpack", "upper"},
+     neap_script_string_push},
+    {"table",
+     {"concat", "insert", "move", "pack", "remove", "sort", "unpack"},
+     neap_script_table_push},
+    {"math",
+     {"abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log",
+      "max", "maxinteger", "min", "mininteger", "modf", "pi", "rad", "random", "randomseed", "sin",
+      "sqrt", "tan", "tointeger", "type", "ult"},
+     glue_freeze},
+    {"utf8", {"char", "charpattern", "codepoint", "codes", "len", "offset"}, glue_freeze},
+};
+
+/* stock table | stock table */
+static void copy_fields(lua_State *L, const char *const *fields)
+{
+    for (; *fields != NULL; fields++) {
+        lua_getfield(L, -2, *fields);
+        lua_setfield(L, -2, *fields);
+    }
+}
+
 /* globals | globals */
 static void add_libraries(lua_State *L)
 {
-    static const char *const plain[] = {"math", "utf8"};
-    lua_getglobal(L, "string");
-    neap_script_string_push(L);
-    lua_setfield(L, -2, "string");
-    lua_getglobal(L, "table");
-    neap_script_table_push(L);
-    lua_setfield(L, -2, "table");
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+        const struct library *library = &libraries[i];
+        lua_getglobal(L, library->name);
+        lua_newtable(L);
+        copy_fields(L, library->fields);
+        lua_remove(L, -2);
+        library->close_off(L);
+        lua_setfield(L, -2, library->name);
+    }
     neap_script_coroutine_push(L);
     lua_setfield(L, -2, "coroutine");
-    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
-        lua_getglobal(L, plain[i]);
-        glue_freeze(L);
-        lua_setfield(L, -2, plain[i]);
-    }
     neap_script_module_push(L);
     lua_setfield(L, -2, "neap");
 }

@@ -235,8 +235,10 @@ static const char *match_special(struct neap_match *match, const char *at, const
     }
     if (kind == 'f') {
         const char *set = item + 2;
-        if (set >= match->pattern_end || *set != '[')
-            return malformed(match, "missing '[' after '%f'");
+        if (set >= match->pattern_end || *set != '[') {
+            luaL_error(match->L, "missing '[' after '%%f' in pattern");
+            return NULL;
+        }
         *pattern = item_end(match, set);
         return is_frontier(match, at, set, *pattern) ? at : NULL;
     }

@@ -29,17 +29,15 @@ static int string_rep(lua_State *L)
     return 1;
 }
 
-/* stock | proxy */
+/* string table (a copy without dump) | proxy */
 void neap_script_string_push(lua_State *L)
 {
     static const luaL_Reg bounded[] = {{"rep", string_rep}, {NULL, NULL}};
     neap_script_wrap(L, bounded);
     neap_script_match_open(L);
-    lua_pushnil(L);
-    lua_setfield(L, -2, "dump");
     lua_pushliteral(L, "");
     if (lua_getmetatable(L, -1)) {
-        lua_pushvalue(L, -3); /* stock "" metatable stock | */
+        lua_pushvalue(L, -3); /* string "" metatable string | */
         lua_setfield(L, -2, "__index");
         lua_pushboolean(L, 0);
         lua_setfield(L, -2, "__metatable");
