@@ -140,7 +140,7 @@ bool cli_arguments(const struct neap_cli *cli, int min, int max, struct neap_err
     else
         neap_error_set(err, NEAP_ERR_USAGE, "`neap %s` takes no argument `%s`",
                        cli->command->name, cli->argv[max]);
-    neap_error_hint(err, "neap %s%s%s", cli->command->name, cli->command->args[0] ? " " : "",
+    neap_error_hint(err, "Type `neap %s%s%s`.", cli->command->name, cli->command->args[0] ? " " : "",
                     cli->command->args);
     return false;
 }

@@ -129,7 +129,10 @@ static bool parse_words(struct cli_parsed *out, struct cursor *cursor, struct ne
                 out->argv[out->argc++] = cursor->argv[cursor->at];
             return true;
         }
-        if (strncmp(arg, "--", 2) == 0)
+        /* Everybody tries it; it is the command by another spelling. */
+        if (strcmp(arg, "--version") == 0)
+            out->argv[out->argc++] = "version";
+        else if (strncmp(arg, "--", 2) == 0)
             good = parse_long(out, cursor, err);
         else if (arg[0] == '-' && arg[1] != '\0')
             good = parse_short(out, cursor, err);

@@ -47,7 +47,7 @@ static void check_error(struct doctor *doctor, const char *name, struct neap_err
     const char *hint = err->hint ? err->hint : neap_error_row(err->code)->next;
     check(doctor, name, "error", err->message, hint);
     if (err->detail)
-        cli_print(doctor->cli, "        %s", err->detail);
+        cli_print(doctor->cli, "        %.*s", (int)strcspn(err->detail, "\n"), err->detail);
     if (doctor->worst.code == NEAP_OK)
         neap_error_move(&doctor->worst, err);
     else

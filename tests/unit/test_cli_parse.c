@@ -139,6 +139,10 @@ static void test_cli_parse__help_wins(void **state)
     assert_true(line.parsed.opt.help);
     assert_string_equal(line.parsed.command->name, "status");
     clear(&line);
+    line = parse("--version");
+    assert_true(line.good);
+    assert_string_equal(line.parsed.command->name, "version");
+    clear(&line);
     line = parse("-h");
     assert_true(line.good);
     assert_null(line.parsed.command);
