@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bindings/scratch/scratch.h"
+#include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/memory.h"
 #include "host/cli/cli.h"
@@ -96,6 +97,23 @@ int cmd_scratch_url(struct neap_cli *cli)
     return exit_status;
 }
 
+/* What psql needs to be pleasant. Not PG*: they could lead it elsewhere. The
+ * caller frees the strings and the array. */
+static char **psql_environment(void)
+{
+    static const char *const names[] = {
+        "PATH",  "HOME",   "LANG",   "LC_ALL", "LC_CTYPE",   "TZ",           "TMPDIR",
+        "TERM",  "PAGER",  "LESS",   "EDITOR", "VISUAL",     "PSQL_PAGER",   "PSQL_EDITOR",
+        "LINES", "PSQLRC", "COLUMNS",
+    };
+    size_t count = 0;
+    char **env = neap_alloc((sizeof names / sizeof names[0] + 1) * sizeof *env);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (getenv(names[i]))
+            env[count++] = neap_format("%s=%s", names[i], getenv(names[i]));
+    return env;
+}
+
 /* psql is the terminal's until it ends; its exit status is ours. */
 static bool run_psql(struct neap_cli *cli, const char *psql, const char *url, int *exit_status,
                      struct neap_error *err)
@@ -106,11 +124,19 @@ static bool run_psql(struct neap_cli *cli, const char *psql, const char *url, in
     argv[1] = url;
     for (int i = 0; i < cli->argc; i++)
         argv[i + 2] = cli->argv[i];
-    bool good = neap_child_run(
-        cli->loop,
-        &(struct neap_child_opts){.argv = argv, .deadline_ms = INT64_MAX, .inherit = true},
-        &result, err);
+    char **env = psql_environment();
+    bool good = neap_child_run(cli->loop,
+                               &(struct neap_child_opts){
+                                   .argv = argv,
+                                   .env = (const char *const *)env,
+                                   .deadline_ms = NEAP_FOREVER,
+                                   .inherit = true,
+                               },
+                               &result, err);
     *exit_status = result.exit_status;
+    for (char **variable = env; *variable; variable++)
+        free(*variable);
+    free(env);
     neap_child_result_clear(&result);
     free(argv);
     return good;
