@@ -58,7 +58,7 @@ static void test_pg_sql__transaction_control_in_every_spelling(void **state)
         "SET transaction_isolation TO DEFAULT", "DISCARD ALL", "discard plans", ";COMMIT",
         ";;; COMMIT",
         "/* a /* nested */ b */ COMMIT", "-- x\nCOMMIT", "--x\n;-- y\n/**/COMMIT/**/;",
-        "\n\t COMMIT \n;", "COMMIT -- x", "COMMIT;;", "\xEF\xBB\xBF" "COMMIT",
+        "\n\t COMMIT \n;", "COMMIT -- x", "COMMIT;;", ("\xEF\xBB\xBF" "COMMIT"),
         /* newer than the parser, or not yet invented */
         "COMMIT FASTER", "begin new style", "SET TRANSACTION SOMETHING NEW", "ROLLBACK SOON",
         "/* c */ SET LOCAL transaction_read_only = on, x", "END QUICKLY", "RELEASE ALL OF THEM",
