@@ -22,15 +22,16 @@
 #define RELEASE_WAIT_MS 2000
 
 struct lease {
+    struct neap_loop *loop;
     struct pg_client *control;
     struct lease_opts opts; /* strings owned */
     int64_t token;
     int64_t valid_until_ms; /* monotonic */
     int64_t beat_sent_ms;
-    struct pg_op *beat;     /* in flight */
+    struct pg_op *beat; /* in flight */
     struct neap_timer *timer;
     bool lost;
-    bool paused;            /* the token is being changed: a beat would miss it */
+    bool paused; /* the token is being changed: a beat would miss it */
 };
 
 /* A wait for the lease: until when, how long between looks, what was said. */
@@ -72,7 +73,9 @@ static void set_held(const struct lease_row *row, const char *why, struct neap_e
 static struct patience patience_begin(struct pg_client *control, int64_t wait_ms)
 {
     int64_t now_ms = neap_clock_ms();
-    return (struct patience){.loop = pg_loop(control), .begun_ms = now_ms, .said_ms = now_ms,
+    return (struct patience){.loop = pg_loop(control),
+                             .begun_ms = now_ms,
+                             .said_ms = now_ms,
                              .deadline_ms = wait_ms > 0 ? now_ms + wait_ms : now_ms,
                              .pause_ms = POLL_MIN_MS};
 }
@@ -87,12 +90,12 @@ static bool patience_wait(struct patience *patience, const struct lease_row *row
         return true;
     if (now_ms - patience->said_ms >= SAY_EVERY_MS) {
         patience->said_ms = now_ms;
-        neap_log_progress("waiting for the lease: run %s of %s on %s holds it since %s%s%s (%lld s)",
-                          or_unknown(row->holder.run_id), or_unknown(row->holder.actor),
-                          or_unknown(row->holder.host), or_unknown(row->holder.acquired_at),
-                          row->sessions == NULL ? "" : ", ",
-                          row->sessions == NULL ? "" : row->sessions,
-                          (long long)((now_ms - patience->begun_ms) / 1000));
+        neap_log_progress(
+            "waiting for the lease: run %s of %s on %s holds it since %s%s%s (%lld s)",
+            or_unknown(row->holder.run_id), or_unknown(row->holder.actor),
+            or_unknown(row->holder.host), or_unknown(row->holder.acquired_at),
+            row->sessions == NULL ? "" : ", ", row->sessions == NULL ? "" : row->sessions,
+            (long long)((now_ms - patience->begun_ms) / 1000));
     }
     int64_t pause_ms = patience->pause_ms < left_ms ? patience->pause_ms : left_ms;
     patience->pause_ms = patience->pause_ms * 3 / 2;
@@ -204,8 +207,12 @@ static void send_beat(struct lease *lease)
     char *token = neap_format("%lld", (long long)lease->token);
     char *ttl = neap_format("%lld", (long long)lease->opts.ttl_ms);
     const struct pg_param params[] = {PG_TEXT(token), PG_TEXT(ttl)};
-    struct pg_statement statement = {.sql = lease_sql_beat, .params = params, .param_count = 2,
-                                     .call_id = -1, .done = on_beat, .arg = lease};
+    struct pg_statement statement = {.sql = lease_sql_beat,
+                                     .params = params,
+                                     .param_count = 2,
+                                     .call_id = -1,
+                                     .done = on_beat,
+                                     .arg = lease};
     lease->beat_sent_ms = neap_clock_ms();
     if (!pg_send(lease->control, &statement, &lease->beat, NULL))
         lease->beat = NULL; /* validity runs out */
@@ -216,7 +223,7 @@ static void send_beat(struct lease *lease)
 static void lose(struct lease *lease, const char *message)
 {
     lease->lost = true;
-    neap_run_stop(neap_loop_run(pg_loop(lease->control)), NEAP_ERR_LEASE_LOST, message);
+    neap_run_stop(neap_loop_run(lease->loop), NEAP_ERR_LEASE_LOST, message);
 }
 
 /* A beat that failed is not the control session's failure. */
@@ -256,6 +263,7 @@ static void on_timer(void *arg)
 static struct lease *lease_new(struct pg_client *control, const struct lease_opts *opts)
 {
     struct lease *lease = neap_alloc(sizeof *lease);
+    lease->loop = pg_loop(control);
     lease->control = control;
     lease->opts = *opts;
     lease->opts.run_id = neap_strdup(opts->run_id);
@@ -279,7 +287,7 @@ static void lease_free(struct lease *lease)
 static void begin_beats(struct lease *lease)
 {
     int64_t each_ms = lease->opts.ttl_ms / BEATS_PER_TTL;
-    lease->timer = neap_timer_begin(pg_loop(lease->control), each_ms, each_ms, on_timer, lease);
+    lease->timer = neap_timer_begin(lease->loop, each_ms, each_ms, on_timer, lease);
 }
 
 bool lease_claim(struct pg_client *control, const struct lease_opts *opts, struct lease **out,
@@ -334,6 +342,7 @@ bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_
     if (lease->control != control) { /* what is in flight there has the old token */
         pg_op_free(lease->beat);
         lease->beat = NULL;
+        lease->control = control; /* the old one may be closed already */
     }
     for (;;) {
         struct lease_row row = {0};
@@ -346,7 +355,6 @@ bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_
         if (asked && token == 0)
             neap_error_set(&cause, NEAP_ERR_LEASE_LOST, "another run took the lease");
         if (token != 0) {
-            lease->control = control;
             lease->token = token;
             lease->valid_until_ms = sent_ms + lease->opts.ttl_ms;
             return true;
@@ -371,13 +379,16 @@ static void send_release(struct pg_client *control, int64_t token)
 {
     char *text = neap_format("%lld", (long long)token);
     const struct pg_param params[] = {PG_TEXT(text)};
-    struct pg_statement statement = {.sql = lease_sql_release, .params = params, .param_count = 1,
-                                     .call_id = -1};
+    struct pg_statement statement = {
+        .sql = lease_sql_release, .params = params, .param_count = 1, .call_id = -1};
     struct pg_op *op = NULL;
     pg_failure_clear(control);
     pg_cleanup(control, true);
     if (pg_send(control, &statement, &op, NULL)) {
-        struct neap_wait wait = {.done = is_done, .arg = op, .cleanup = true, .what = "the server",
+        struct neap_wait wait = {.done = is_done,
+                                 .arg = op,
+                                 .cleanup = true,
+                                 .what = "the server",
                                  .deadline_ms = neap_clock_ms() + RELEASE_WAIT_MS};
         neap_loop_wait(pg_loop(control), &wait, NULL);
     }
@@ -392,6 +403,7 @@ void lease_release(struct lease *lease)
         return;
     neap_timer_end(lease->timer);
     pg_op_free(lease->beat);
+    lease->beat = NULL;
     if (!pg_is_lost(lease->control))
         send_release(lease->control, lease->token);
     lease_free(lease);

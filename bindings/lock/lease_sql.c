@@ -83,34 +83,43 @@ const char lease_sql_beat[] =
     " operator(pg_catalog.*) '1 millisecond'::pg_catalog.interval)"
     " where token operator(pg_catalog.=) $1::pg_catalog.int8 and released_at is null";
 
-const char lease_sql_release[] =
-    "update neap.lease set released_at = pg_catalog.clock_timestamp()"
-    " where token operator(pg_catalog.=) $1::pg_catalog.int8";
+const char lease_sql_release[] = "update neap.lease set released_at = pg_catalog.clock_timestamp()"
+                                 " where token operator(pg_catalog.=) $1::pg_catalog.int8";
 
 /* RowShare on neap.lease, KEY SHARE on its row. */
 const char lease_sql_fence[] = "select neap.fence($1::pg_catalog.int8)";
 
-#define UTC(column)                                                                              \
-    "pg_catalog.to_char(pg_catalog.timezone('UTC', " column "),"                                 \
+#define UTC(column)                                              \
+    "pg_catalog.to_char(pg_catalog.timezone('UTC', " column ")," \
     " 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 /* backend_start of another role's session may be hidden: then only a pid that is
  * not there at all is known to be gone. */
-static const char sql_look[] =
-    "select l.token, l.run_id, l.actor, l.host, l.backend_pid, " UTC("l.acquired_at") ","
-    " " UTC("l.expires_at") ","
-    " l.expires_at operator(pg_catalog.<) pg_catalog.clock_timestamp(),"
-    " l.backend_pid operator(pg_catalog.<>) 0::pg_catalog.int4 and not exists (select"
-    " from pg_catalog.pg_stat_activity a where a.pid operator(pg_catalog.=) l.backend_pid and"
-    " (a.backend_start is null or a.backend_start operator(pg_catalog.=) l.backend_start)),"
-    " l.identity operator(pg_catalog.<>) $1::pg_catalog.text,"
-    " l.released_at is not null, s.count, s.list"
-    " from neap.lease l, lateral (select pg_catalog.count(*) as count,"
-    " pg_catalog.string_agg(pg_catalog.concat('pid ', a.pid, ' (', coalesce(a.state, '?'), ')'),"
-    " ', ') as list from pg_catalog.pg_stat_activity a"
-    " where a.application_name operator(pg_catalog.=) pg_catalog.concat('neap:', l.run_id)"
-    " and a.datname operator(pg_catalog.=) pg_catalog.current_database()"
-    " and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()) s";
+static const char sql_look[] = "select l.token, l.run_id, l.actor, l.host, l.backend_pid, " UTC(
+    "l.acquired_at") ","
+                     " " UTC(
+                         "l.expires_at") ","
+                                         " l.expires_at operator(pg_catalog.<) "
+                                         "pg_catalog.clock_timestamp(),"
+                                         " l.backend_pid operator(pg_catalog.<>) "
+                                         "0::pg_catalog.int4 and not exists (select"
+                                         " from pg_catalog.pg_stat_activity a where a.pid "
+                                         "operator(pg_catalog.=) l.backend_pid and"
+                                         " (a.backend_start is null or a.backend_start "
+                                         "operator(pg_catalog.=) l.backend_start)),"
+                                         " l.identity operator(pg_catalog.<>) $1::pg_catalog.text,"
+                                         " l.released_at is not null, s.count, s.list"
+                                         " from neap.lease l, lateral (select pg_catalog.count(*) "
+                                         "as count,"
+                                         " pg_catalog.string_agg(pg_catalog.concat('pid ', a.pid, "
+                                         "' (', coalesce(a.state, '?'), ')'),"
+                                         " ', ') as list from pg_catalog.pg_stat_activity a"
+                                         " where a.application_name operator(pg_catalog.=) "
+                                         "pg_catalog.concat('neap:', l.run_id)"
+                                         " and a.datname operator(pg_catalog.=) "
+                                         "pg_catalog.current_database()"
+                                         " and a.pid operator(pg_catalog.<>) "
+                                         "pg_catalog.pg_backend_pid()) s";
 
 static const char sql_claim[] =
     "select neap.claim_lease($1::pg_catalog.int8, $2::pg_catalog.bool, $3::pg_catalog.text,"
@@ -135,11 +144,16 @@ static char *copy_cell(const struct pg_op *op, int column)
 static void read_row(const struct pg_op *op, struct lease_row *out)
 {
     *out = (struct lease_row){
-        .holder = {.token = pg_cell_int(op, 0, 0), .run_id = copy_cell(op, 1),
-                   .actor = copy_cell(op, 2), .host = copy_cell(op, 3),
-                   .backend_pid = (int)pg_cell_int(op, 0, 4), .acquired_at = copy_cell(op, 5),
-                   .expires_at = copy_cell(op, 6), .expired = pg_cell_bool(op, 0, 7),
-                   .backend_gone = pg_cell_bool(op, 0, 8), .foreign = pg_cell_bool(op, 0, 9)},
+        .holder = {.token = pg_cell_int(op, 0, 0),
+                   .run_id = copy_cell(op, 1),
+                   .actor = copy_cell(op, 2),
+                   .host = copy_cell(op, 3),
+                   .backend_pid = (int)pg_cell_int(op, 0, 4),
+                   .acquired_at = copy_cell(op, 5),
+                   .expires_at = copy_cell(op, 6),
+                   .expired = pg_cell_bool(op, 0, 7),
+                   .backend_gone = pg_cell_bool(op, 0, 8),
+                   .foreign = pg_cell_bool(op, 0, 9)},
         .released = pg_cell_bool(op, 0, 10),
         .session_count = (int)pg_cell_int(op, 0, 11),
         .sessions = copy_cell(op, 12),
@@ -196,8 +210,9 @@ bool lease_sql_claim(struct pg_client *control, const struct lease_opts *opts, i
 {
     char *seen_text = neap_format("%lld", (long long)seen);
     char *ttl_text = neap_format("%lld", (long long)opts->ttl_ms);
-    const char *params[] = {seen_text,   gone ? "true" : "false", opts->identity, opts->run_id,
-                            opts->actor, opts->host, opts->direct ? "true" : "false", ttl_text};
+    const char *params[] = {
+        seen_text,  gone ? "true" : "false",         opts->identity, opts->run_id, opts->actor,
+        opts->host, opts->direct ? "true" : "false", ttl_text};
     bool asked = ask_token(control, sql_claim, 8, params, token, err);
     free(seen_text);
     free(ttl_text);

@@ -51,11 +51,11 @@ void neap_audit_push(struct neap_audit *audit, const char *event, json_t *fields
 {
     if (audit->event_count == audit->event_capacity) {
         audit->event_capacity = audit->event_capacity == 0 ? 32 : audit->event_capacity * 2;
-        audit->events =
-            neap_realloc(audit->events, audit->event_capacity * sizeof *audit->events);
+        audit->events = neap_realloc(audit->events, audit->event_capacity * sizeof *audit->events);
     }
     struct audit_event *added = &audit->events[audit->event_count++];
-    *added = (struct audit_event){.state = AUDIT_ADDED, .seq = ++audit->seq,
+    *added = (struct audit_event){.state = AUDIT_ADDED,
+                                  .seq = ++audit->seq,
                                   .event = neap_strdup(event),
                                   .fields = fields == NULL ? json_object() : fields};
     neap_clock_utc(added->time);

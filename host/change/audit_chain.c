@@ -16,7 +16,7 @@
 #include "host/change/audit_journal.h"
 
 #define HASH_CHARS (NEAP_HASH_HEX_SIZE - 1)
-#define GAP_MAX 1000000 /* a record further ahead is a forged one */
+#define GAP_MAX 1000000   /* a record further ahead is a forged one */
 #define FINDING_MAX 10000 /* a file of noise must not fill the memory */
 
 void neap_chain_finding(struct neap_audit_report *report, const char *run_id, int64_t seq,
@@ -29,11 +29,13 @@ void neap_chain_finding(struct neap_audit_report *report, const char *run_id, in
     va_start(args, format);
     neap_buffer_add_vformat(&message, format, args);
     va_end(args);
-    report->findings = neap_realloc(report->findings,
-                                    (report->finding_count + 1) * sizeof *report->findings);
-    report->findings[report->finding_count++] = (struct neap_audit_finding){
-        .run_id = neap_strdup(run_id == NULL ? "" : run_id), .seq = seq,
-        .where = neap_strdup(where), .message = neap_buffer_take(&message)};
+    report->findings =
+        neap_realloc(report->findings, (report->finding_count + 1) * sizeof *report->findings);
+    report->findings[report->finding_count++] =
+        (struct neap_audit_finding){.run_id = neap_strdup(run_id == NULL ? "" : run_id),
+                                    .seq = seq,
+                                    .where = neap_strdup(where),
+                                    .message = neap_buffer_take(&message)};
 }
 
 void neap_chain_note(struct neap_audit_report *report, const char *format, ...)
@@ -49,8 +51,8 @@ void neap_chain_note(struct neap_audit_report *report, const char *format, ...)
 
 void neap_chain_init(struct chain *chain, const char *where)
 {
-    *chain = (struct chain){.where = where, .index = json_object(), .hashes = json_object(),
-                            .journals = json_object()};
+    *chain = (struct chain){
+        .where = where, .index = json_object(), .hashes = json_object(), .journals = json_object()};
 }
 
 void neap_chain_clear(struct chain *chain)
@@ -106,8 +108,7 @@ static void keep_hash(struct chain_run *run, int64_t seq, const char hex[NEAP_HA
     if (needed > run->capacity) {
         size_t capacity = needed < 64 ? 64 : needed * 2;
         run->hashes = neap_realloc(run->hashes, capacity * sizeof *run->hashes);
-        memset(run->hashes + run->capacity, 0,
-               (capacity - run->capacity) * sizeof *run->hashes);
+        memset(run->hashes + run->capacity, 0, (capacity - run->capacity) * sizeof *run->hashes);
         run->capacity = capacity;
     }
     neap_hash_from_hex(hex, &run->hashes[seq - 1]);
@@ -281,7 +282,8 @@ static bool check_hash(struct chain_check *check, const struct chain *chain,
         return true;
     const char *run = record->run_id != NULL ? record->run_id : fields->run;
     neap_chain_finding(check->report, run, record->run_id != NULL ? record->seq : fields->seq,
-                       chain->where, "the record was changed (%s): its hash is %.12s… and not %.12s…",
+                       chain->where,
+                       "the record was changed (%s): its hash is %.12s… and not %.12s…",
                        record->place, hex, record->hash);
     return false;
 }

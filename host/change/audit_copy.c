@@ -224,8 +224,7 @@ static bool on_run_line(void *arg, const struct neap_journal_line *line, struct 
 }
 
 /* Second pass: what the target lacks. A line that was changed stays here. */
-static bool on_missing_line(void *arg, const struct neap_journal_line *line,
-                            struct neap_error *err)
+static bool on_missing_line(void *arg, const struct neap_journal_line *line, struct neap_error *err)
 {
     struct backfill *fill = arg;
     const char *run;
@@ -299,8 +298,8 @@ bool neap_audit_backfill(struct neap_audit *audit, struct pg_client *control, in
                          struct neap_error *err)
 {
     struct backfill fill = {.own_run = audit->run_id, .client = control};
-    struct neap_journal_reader reader = {.line = on_run_line, .arg = &fill,
-                                         .tail_bytes = BACKFILL_TAIL_BYTES};
+    struct neap_journal_reader reader = {
+        .line = on_run_line, .arg = &fill, .tail_bytes = BACKFILL_TAIL_BYTES};
     bool filled = neap_journal_read(audit->state_dir, audit->identity, &reader, err);
     if (filled && is_needed(&fill))
         filled = ask_copied(&fill, err);

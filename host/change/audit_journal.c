@@ -44,7 +44,8 @@ static bool check_filesystem(const struct neap_journal *journal, struct neap_err
     }
     if (!is_network((long)fs.f_type))
         return true;
-    neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL, "the audit journal would be on a network file system");
+    neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL,
+                   "the audit journal would be on a network file system");
     neap_error_detail(err, "%s is on NFS or SMB, where locks and appends are not safe.",
                       journal->dir);
     neap_error_hint(err, "Give a local directory with --state-dir or NEAP_STATE_DIR.");
@@ -58,11 +59,11 @@ static bool check_file(const struct neap_journal *journal, struct neap_error *er
         neap_error_errno(err, NEAP_ERR_AUDIT_JOURNAL, errno, "cannot look at %s", journal->path);
         return false;
     }
-    const char *fault = !S_ISREG(st.st_mode)       ? "is not a regular file"
-                        : st.st_uid != geteuid()   ? "belongs to another user"
-                        : (st.st_mode & 077) != 0  ? "can be read or written by others"
-                        : st.st_nlink > 1          ? "has a second name (a hard link)"
-                                                   : NULL;
+    const char *fault = !S_ISREG(st.st_mode)      ? "is not a regular file"
+                        : st.st_uid != geteuid()  ? "belongs to another user"
+                        : (st.st_mode & 077) != 0 ? "can be read or written by others"
+                        : st.st_nlink > 1         ? "has a second name (a hard link)"
+                                                  : NULL;
     if (fault == NULL)
         return true;
     neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL, "the audit journal %s %s", journal->path, fault);
@@ -242,8 +243,8 @@ static bool read_begin(struct neap_journal *journal, struct neap_error *err)
     if (read)
         memcpy(journal->id, id, NEAP_UUID_SIZE);
     else
-        neap_error_set(err, NEAP_ERR_AUDIT_BROKEN, "the first record of the audit journal %s was changed",
-                       journal->path);
+        neap_error_set(err, NEAP_ERR_AUDIT_BROKEN,
+                       "the first record of the audit journal %s was changed", journal->path);
     json_decref(json);
     free(line);
     if (file != NULL)
@@ -303,8 +304,8 @@ static bool is_current(const struct neap_journal *journal)
 bool neap_journal_lock(struct neap_journal *journal, struct neap_error *err)
 {
     if (journal->failed) {
-        neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL, "the audit journal %s could not be synced before",
-                       journal->path);
+        neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL,
+                       "the audit journal %s could not be synced before", journal->path);
         return false;
     }
     for (;;) {
@@ -354,7 +355,8 @@ static bool reserve(struct neap_journal *journal, struct neap_error *err)
 {
     if (journal->end + NEAP_JOURNAL_RESERVE_BYTES / 2 <= journal->reserved)
         return true;
-    if (fallocate(journal->fd, FALLOC_FL_KEEP_SIZE, journal->end, NEAP_JOURNAL_RESERVE_BYTES) == 0) {
+    if (fallocate(journal->fd, FALLOC_FL_KEEP_SIZE, journal->end, NEAP_JOURNAL_RESERVE_BYTES) ==
+        0) {
         journal->reserved = journal->end + NEAP_JOURNAL_RESERVE_BYTES;
         return true;
     }
@@ -522,8 +524,11 @@ static bool make_dir(const struct neap_journal *journal, struct neap_error *err)
 bool neap_journal_open(const char *state_dir, const char *identity, int64_t segment_bytes,
                        struct neap_journal *journal, struct neap_error *err)
 {
-    *journal = (struct neap_journal){.fd = -1, .end = -1, .head = NEAP_JOURNAL_ZERO,
-                                     .segment_bytes = segment_bytes, .recovered = json_array()};
+    *journal = (struct neap_journal){.fd = -1,
+                                     .end = -1,
+                                     .head = NEAP_JOURNAL_ZERO,
+                                     .segment_bytes = segment_bytes,
+                                     .recovered = json_array()};
     neap_journal_names(state_dir, identity, journal);
     bool locked = make_dir(journal, err) && check_filesystem(journal, err) &&
                   open_file(journal, err) && neap_journal_lock(journal, err);

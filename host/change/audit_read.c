@@ -84,8 +84,9 @@ static void skip_to_tail(FILE *file, int64_t tail_bytes)
 }
 
 /* *there false: no such file. */
-static bool read_segment(const char *path, int64_t segment, const struct neap_journal_reader *reader,
-                         bool *there, struct neap_error *err)
+static bool read_segment(const char *path, int64_t segment,
+                         const struct neap_journal_reader *reader, bool *there,
+                         struct neap_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     *there = fd >= 0 || errno != ENOENT;

@@ -43,13 +43,15 @@ static bool parse_key(const char *path, const char *word, uint8_t *bytes, size_t
     size_t length = 0, got = 0, skip = strlen(word) + 1;
     if (!neap_path_read(path, NULL, KEY_FILE_MAX, &text, &length, err))
         return false;
-    bool parsed = length > skip && strncmp(text, word, skip - 1) == 0 && text[skip - 1] == ' ' &&
-                  sodium_hex2bin(bytes, size, text + skip, length - skip, "\r\n", &got, NULL) == 0 &&
-                  got == size;
+    bool parsed =
+        length > skip && strncmp(text, word, skip - 1) == 0 && text[skip - 1] == ' ' &&
+        sodium_hex2bin(bytes, size, text + skip, length - skip, "\r\n", &got, NULL) == 0 &&
+        got == size;
     sodium_memzero(text, length);
     free(text);
     if (!parsed)
-        neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s is not a key of the kind \"%s\"", path, word);
+        neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s is not a key of the kind \"%s\"", path,
+                       word);
     return parsed;
 }
 

@@ -26,10 +26,11 @@ static bool on_line(void *arg, const struct neap_journal_line *line, struct neap
 {
     struct verify *verify = arg;
     struct chain *chain = &verify->journal;
-    struct chain_record record = {
-        .hash = line->bytes, .body = line->bytes + HASH_CHARS + 1,
-        .body_length = line->length - HASH_CHARS - 1, .segment = line->segment,
-        .first_line = line->segment != verify->segment};
+    struct chain_record record = {.hash = line->bytes,
+                                  .body = line->bytes + HASH_CHARS + 1,
+                                  .body_length = line->length - HASH_CHARS - 1,
+                                  .segment = line->segment,
+                                  .first_line = line->segment != verify->segment};
     (void)err;
     verify->segment = line->segment;
     snprintf(record.place, sizeof record.place, "line %lld of journal %lld",
@@ -157,12 +158,12 @@ static void check_ends(struct verify *verify, const struct chain *chain)
         if (strcmp(run->id, NEAP_JOURNAL_RUN) == 0)
             continue;
         if (!run->ended)
-            neap_chain_note(verify->check.report, "run %s has no run.end: it was killed, or is under way (%s)",
-                            run->id, chain->where);
+            neap_chain_note(verify->check.report,
+                            "run %s has no run.end: it was killed, or is under way (%s)", run->id,
+                            chain->where);
         else if (verify->check.key != NULL && after_signed && !run->is_signed)
             neap_chain_finding(verify->check.report, run->id, run->last_seq, "signature",
-                               "the run's head is not signed, earlier ones are (%s)",
-                               chain->where);
+                               "the run's head is not signed, earlier ones are (%s)", chain->where);
     }
     if (verify->check.key != NULL && !verify->check.any_signed)
         neap_chain_finding(verify->check.report, NULL, 0, "signature", "no head is signed");
@@ -202,12 +203,13 @@ bool neap_audit_verify_rows(const struct neap_audit_verify_opts *opts,
     *out = (struct neap_audit_report){0};
     if (opts->public_key != NULL && !neap_sign_load_public(opts->public_key, &key, err))
         return false;
-    struct verify verify = {.opts = opts, .has_target = rows != NULL,
+    struct verify verify = {.opts = opts,
+                            .has_target = rows != NULL,
                             .check = {.report = out, .key = opts->public_key ? &key : NULL}};
     neap_chain_init(&verify.journal, "journal");
     neap_chain_init(&verify.target, "target");
-    struct neap_journal_reader reader = {.line = on_line, .missing = on_missing_segment,
-                                         .arg = &verify};
+    struct neap_journal_reader reader = {
+        .line = on_line, .missing = on_missing_segment, .arg = &verify};
     bool looked = (rows == NULL || rows->load(rows->arg, on_row, &verify, err)) &&
                   neap_journal_read(opts->state_dir, opts->identity, &reader, err);
     if (looked && verify.has_target)
@@ -223,8 +225,7 @@ bool neap_audit_verify_rows(const struct neap_audit_verify_opts *opts,
     return looked;
 }
 
-static const char sql_has_event[] =
-    "select pg_catalog.to_regclass('neap.event') is not null";
+static const char sql_has_event[] = "select pg_catalog.to_regclass('neap.event') is not null";
 
 /* AccessShare on neap.event, a page of rows at a time. */
 static const char sql_rows[] =
@@ -240,8 +241,11 @@ static void take_row(const struct pg_op *op, int row,
     memset(hash, '?', sizeof hash); /* a hash of another length is no hash */
     if (strlen(stored) == HASH_CHARS)
         memcpy(hash, stored, HASH_CHARS);
-    struct chain_record record = {.hash = hash, .body = body, .body_length = strlen(body),
-                                  .run_id = pg_cell(op, row, 1), .seq = pg_cell_int(op, row, 2)};
+    struct chain_record record = {.hash = hash,
+                                  .body = body,
+                                  .body_length = strlen(body),
+                                  .run_id = pg_cell(op, row, 1),
+                                  .seq = pg_cell_int(op, row, 2)};
     snprintf(record.place, sizeof record.place, "row %lld", (long long)pg_cell_int(op, row, 0));
     take(to, &record);
 }

@@ -14,8 +14,8 @@
 #define BYTEA_OID 17
 
 /* Times are text in UTC, the same whatever TimeZone the role has. */
-#define UTC(column)                                                                              \
-    "pg_catalog.to_char(pg_catalog.timezone('UTC', " column "),"                                 \
+#define UTC(column)                                              \
+    "pg_catalog.to_char(pg_catalog.timezone('UTC', " column ")," \
     " 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 /* AccessShare on the four tables. Always one row at least: version and head. A
@@ -35,18 +35,24 @@ static const char sql_load[] =
     " pg_catalog.encode(l.exact_hash, 'hex') as exact_hash,"
     " pg_catalog.encode(coalesce(p.token_hash, l.token_hash), 'hex') as token_hash,"
     " coalesce(l.run_id, p.run_id) as run_id, l.actor, l.reason, l.ticket,"
-    " " UTC("coalesce(l.recorded_at, p.recorded_at)") " as at,"
-    " coalesce(l.duration_ms, 0::pg_catalog.int8) as duration_ms"
-    " from last l full join partial p on p.id operator(pg_catalog.=) l.id)"
-    " select m.version, coalesce((select e.hash from neap.event e order by e.position desc limit"
-    " 1), ''), w.* from neap.meta m left join word w on true";
+    " " UTC(
+        "coalesce(l.recorded_at, p.recorded_at)") " as at,"
+                                                  " coalesce(l.duration_ms, 0::pg_catalog.int8) as "
+                                                  "duration_ms"
+                                                  " from last l full join partial p on p.id "
+                                                  "operator(pg_catalog.=) l.id)"
+                                                  " select m.version, coalesce((select e.hash from "
+                                                  "neap.event e order by e.position desc limit"
+                                                  " 1), ''), w.* from neap.meta m left join word w "
+                                                  "on true";
 
 /* The columns of sql_load, for every row there ever was. */
 static const char sql_all[] =
     "select m.version, '', h.seq, h.id, h.name, h.action, false,"
     " pg_catalog.encode(h.exact_hash, 'hex'), pg_catalog.encode(h.token_hash, 'hex'), h.run_id,"
-    " h.actor, h.reason, h.ticket, " UTC("h.recorded_at") ", h.duration_ms"
-    " from neap.meta m left join neap.history h on true order by h.seq";
+    " h.actor, h.reason, h.ticket, " UTC(
+        "h.recorded_at") ", h.duration_ms"
+                         " from neap.meta m left join neap.history h on true order by h.seq";
 
 enum load_column {
     LOAD_VERSION,
@@ -217,8 +223,7 @@ static bool load_rows(struct pg_client *control, const char *sql, struct neap_hi
     return loaded;
 }
 
-bool neap_history_load(struct pg_client *control, struct neap_history *out,
-                       struct neap_error *err)
+bool neap_history_load(struct pg_client *control, struct neap_history *out, struct neap_error *err)
 {
     if (!load_rows(control, sql_load, out, err))
         return false;
@@ -228,14 +233,12 @@ bool neap_history_load(struct pg_client *control, struct neap_history *out,
     return true;
 }
 
-bool neap_history_all(struct pg_client *control, struct neap_history *out,
-                      struct neap_error *err)
+bool neap_history_all(struct pg_client *control, struct neap_history *out, struct neap_error *err)
 {
     return load_rows(control, sql_all, out, err);
 }
 
-const struct neap_history_row *neap_history_find(const struct neap_history *history,
-                                                 const char *id)
+const struct neap_history_row *neap_history_find(const struct neap_history *history, const char *id)
 {
     size_t low = 0, high = history->count;
     while (low < high) {
@@ -293,7 +296,9 @@ bool neap_history_record(struct pg_client *client, const struct neap_history_ent
         PG_TEXT(entry->xid),
         PG_TEXT(entry->lsn),
     };
-    struct pg_statement statement = {.sql = sql_record, .params = params, .call_id = -1,
+    struct pg_statement statement = {.sql = sql_record,
+                                     .params = params,
+                                     .call_id = -1,
                                      .param_count = sizeof params / sizeof params[0]};
     bool sent = pg_send(client, &statement, NULL, err);
     free(duration);

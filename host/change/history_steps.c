@@ -43,10 +43,14 @@ bool neap_history_step(struct pg_client *control, const struct neap_step_row *ro
         PG_TEXT(row->state),
         PG_TEXT(row->run_id),
         PG_TEXT(row->attempt),
-        {.value = (const char *)row->token.bytes, .length = NEAP_HASH_SIZE, .type = BYTEA_OID,
+        {.value = (const char *)row->token.bytes,
+         .length = NEAP_HASH_SIZE,
+         .type = BYTEA_OID,
          .binary = true},
     };
-    struct pg_statement statement = {.sql = sql_step, .params = params, .call_id = -1,
+    struct pg_statement statement = {.sql = sql_step,
+                                     .params = params,
+                                     .call_id = -1,
                                      .param_count = sizeof params / sizeof params[0]};
     bool recorded = pg_exec(control, &statement, NULL, err);
     free(index);

@@ -57,8 +57,11 @@ static struct neap_audit *open_audit(const char *run_id, const char *key, int64_
 {
     struct neap_error err = {0};
     struct neap_audit *audit = NULL;
-    struct neap_audit_opts opts = {.state_dir = state_dir, .identity = IDENTITY, .run_id = run_id,
-                                   .signing_key = key, .segment_bytes = segment_bytes};
+    struct neap_audit_opts opts = {.state_dir = state_dir,
+                                   .identity = IDENTITY,
+                                   .run_id = run_id,
+                                   .signing_key = key,
+                                   .segment_bytes = segment_bytes};
     if (!neap_audit_open(&opts, &audit, &err))
         fail_msg("%s", err.message);
     return audit;
@@ -108,8 +111,8 @@ static void write_journal(const char *text, size_t length)
 
 static struct neap_audit_report verify(const char *head, const char *public_key)
 {
-    struct neap_audit_verify_opts opts = {.state_dir = state_dir, .identity = IDENTITY,
-                                          .head = head, .public_key = public_key};
+    struct neap_audit_verify_opts opts = {
+        .state_dir = state_dir, .identity = IDENTITY, .head = head, .public_key = public_key};
     struct neap_audit_report report;
     struct neap_error err = {0};
     if (!neap_audit_verify(&opts, &report, &err))
@@ -408,8 +411,8 @@ static void test_audit__heads_are_signed(void **state)
     assert_int_equal(report.finding_count, 1);
     assert_string_equal(report.findings[0].run_id, "run-c");
     neap_audit_report_clear(&report);
-    struct neap_audit_opts opts = {.state_dir = state_dir, .identity = IDENTITY, .run_id = "d",
-                                   .signing_key = key};
+    struct neap_audit_opts opts = {
+        .state_dir = state_dir, .identity = IDENTITY, .run_id = "d", .signing_key = key};
     struct neap_audit *audit = NULL;
     chmod(key, 0644);
     assert_false(neap_audit_open(&opts, &audit, NULL));

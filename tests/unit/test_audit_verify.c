@@ -68,8 +68,8 @@ static void end_run(struct pg_scene *scene, struct neap_audit *audit)
 
 static struct neap_audit_report look(struct pg_scene *scene)
 {
-    struct neap_audit_verify_opts opts = {.state_dir = state_dir, .identity = IDENTITY,
-                                          .control = scene->client};
+    struct neap_audit_verify_opts opts = {
+        .state_dir = state_dir, .identity = IDENTITY, .control = scene->client};
     struct neap_audit_report report;
     must(scene, neap_audit_verify(&opts, &report, &scene->err));
     return report;
@@ -107,8 +107,10 @@ static void keep_copies(struct pg_scene *scene)
     journal = NULL;
     assert_true(neap_path_read(path, NULL, 1 << 24, &journal, &journal_length, NULL));
     free(path);
-    must(scene, pg_exec_text(scene->client, "select run_id, seq, hash, body from neap.event"
-                                            " order by position", 0, NULL, &op, &scene->err));
+    must(scene, pg_exec_text(scene->client,
+                             "select run_id, seq, hash, body from neap.event"
+                             " order by position",
+                             0, NULL, &op, &scene->err));
     target.count = (size_t)pg_rows(op);
     assert_in_range(target.count, 1, ROW_MAX);
     for (int i = 0; i < pg_rows(op); i++) {
@@ -168,8 +170,10 @@ static bool load_copy(void *arg, void (*take)(void *to, const struct chain_recor
     (void)err;
     for (size_t i = 0; i < copy->count; i++) {
         const struct row *row = &copy->rows[i];
-        struct chain_record record = {.hash = row->hash, .body = row->body,
-                                      .body_length = strlen(row->body), .run_id = row->run_id,
+        struct chain_record record = {.hash = row->hash,
+                                      .body = row->body,
+                                      .body_length = strlen(row->body),
+                                      .run_id = row->run_id,
                                       .seq = row->seq};
         take(to, &record);
     }
@@ -379,10 +383,12 @@ static void test_audit_verify__a_large_run_is_copied_in_batches(void **state)
     end_run(scene, audit);
     assert_true(neap_clock_ms() - begun_ms < 5000);
     assert_int_equal(pg_scene_int(scene, "select count(*) from neap.event"
-                                         " where run_id = 'run-large'"), 5002);
+                                         " where run_id = 'run-large'"),
+                     5002);
     assert_int_equal(pg_scene_int(scene, "select count(*) from (select seq - lag(seq) over"
                                          " (order by position) d from neap.event where"
-                                         " run_id = 'run-large') x where d <> 1"), 0);
+                                         " run_id = 'run-large') x where d <> 1"),
+                     0);
 }
 
 static int start_server(void **state)

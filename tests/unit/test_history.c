@@ -16,10 +16,18 @@ static struct neap_history_entry entry_of(const char *id, const char *action)
 {
     static char attempt[NEAP_UUID_SIZE];
     neap_uuid(attempt);
-    return (struct neap_history_entry){.attempt = attempt, .id = id, .name = "users",
-                                       .action = action, .run_id = "r1", .actor = "alice",
-                                       .reason = "because", .summary = "Users", .exact = &test_hash,
-                                       .token = &test_hash, .duration_ms = 12, .lease_token = 1};
+    return (struct neap_history_entry){.attempt = attempt,
+                                       .id = id,
+                                       .name = "users",
+                                       .action = action,
+                                       .run_id = "r1",
+                                       .actor = "alice",
+                                       .reason = "because",
+                                       .summary = "Users",
+                                       .exact = &test_hash,
+                                       .token = &test_hash,
+                                       .duration_ms = 12,
+                                       .lease_token = 1};
 }
 
 static void must(struct pg_scene *scene, bool did)
@@ -45,8 +53,8 @@ static void test_history__an_empty_target_is_no_error(void **state)
     assert_int_equal(history.count, 0);
     must(scene, neap_history_steps(scene->client, NULL, &steps, &scene->err));
     assert_int_equal(steps.count, 0);
-    assert_int_equal(pg_scene_int(scene, "select count(*) from pg_namespace where nspname = 'neap'"),
-                     0);
+    assert_int_equal(
+        pg_scene_int(scene, "select count(*) from pg_namespace where nspname = 'neap'"), 0);
     must(scene, neap_history_install(scene->client, &scene->err));
     must(scene, neap_history_install(scene->client, &scene->err));
     must(scene, neap_history_load(scene->client, &history, &scene->err));
@@ -62,8 +70,8 @@ static void test_history__the_last_word_counts(void **state)
     struct neap_history history;
     must(scene, neap_history_install(scene->client, &scene->err));
     static const char *const words[][2] = {
-        {"0010", "apply"}, {"9", "apply"}, {"0001", "apply"},  {"0001", "undo"},
-        {"0002", "apply"}, {"0002", "undo"}, {"2", "apply"},   {"0003", "repair.pending"},
+        {"0010", "apply"},    {"9", "apply"},   {"0001", "apply"}, {"0001", "undo"},
+        {"0002", "apply"},    {"0002", "undo"}, {"2", "apply"},    {"0003", "repair.pending"},
         {"0004", "baseline"},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -96,9 +104,9 @@ static void test_history__the_last_word_counts(void **state)
 static void test_history__rows_are_never_changed(void **state)
 {
     struct pg_scene *scene = *state;
-    static const char *const tries[] = {"delete from neap.history", "update neap.history set id = ''",
-                                        "truncate neap.history", "delete from neap.event",
-                                        "truncate neap.event"};
+    static const char *const tries[] = {"delete from neap.history",
+                                        "update neap.history set id = ''", "truncate neap.history",
+                                        "delete from neap.event", "truncate neap.event"};
     must(scene, neap_history_install(scene->client, &scene->err));
     for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
         assert_false(pg_exec_text(scene->client, tries[i], 0, NULL, NULL, &scene->err));
@@ -165,8 +173,8 @@ static void test_history__the_stored_copy_comes_back(void **state)
 static void step(struct pg_scene *scene, const char *id, int index, const char *state)
 {
     char name[] = "build", run[] = "r1", attempt[] = ATTEMPT;
-    struct neap_step_row row = {.index = index, .name = name, .run_id = run, .attempt = attempt,
-                                .token = test_hash};
+    struct neap_step_row row = {
+        .index = index, .name = name, .run_id = run, .attempt = attempt, .token = test_hash};
     row.id = neap_strdup(id);
     row.state = neap_strdup(state);
     must(scene, neap_history_step(scene->client, &row, &scene->err));
@@ -228,10 +236,11 @@ static void test_history__five_thousand_rows_are_quick(void **state)
     struct pg_scene *scene = *state;
     struct neap_history history;
     must(scene, neap_history_install(scene->client, &scene->err));
-    pg_scene_do(scene, "insert into neap.history (attempt, id, name, action, exact_hash, token_hash,"
-                       " run_id, xid, system_identifier) select gen_random_uuid(),"
-                       " (1000000 + i)::text, 'n', 'apply', '\\x00', '\\x00', 'r', '1', '1'"
-                       " from generate_series(1, 5000) i");
+    pg_scene_do(scene,
+                "insert into neap.history (attempt, id, name, action, exact_hash, token_hash,"
+                " run_id, xid, system_identifier) select gen_random_uuid(),"
+                " (1000000 + i)::text, 'n', 'apply', '\\x00', '\\x00', 'r', '1', '1'"
+                " from generate_series(1, 5000) i");
     int64_t begun_ms = neap_clock_ms();
     must(scene, neap_history_load(scene->client, &history, &scene->err));
     int64_t took_ms = neap_clock_ms() - begun_ms;
@@ -316,23 +325,19 @@ static int stop_server(void **state)
     return 0;
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(test_history__##name, pg_scene_begin, pg_scene_end)
+#define CASE(name) \
+    cmocka_unit_test_setup_teardown(test_history__##name, pg_scene_begin, pg_scene_end)
 
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "install") == 0)
         return install_alone(argv[2]);
     const struct CMUnitTest tests[] = {
-        CASE(an_empty_target_is_no_error),
-        CASE(the_last_word_counts),
-        CASE(rows_are_never_changed),
-        CASE(a_row_belongs_to_its_transaction),
-        CASE(the_stored_copy_comes_back),
-        CASE(steps_are_partial_until_settled),
-        CASE(a_newer_schema_is_refused),
-        CASE(five_thousand_rows_are_quick),
-        CASE(many_install_at_once),
-        CASE(a_missing_right_names_the_grant),
+        CASE(an_empty_target_is_no_error), CASE(the_last_word_counts),
+        CASE(rows_are_never_changed),      CASE(a_row_belongs_to_its_transaction),
+        CASE(the_stored_copy_comes_back),  CASE(steps_are_partial_until_settled),
+        CASE(a_newer_schema_is_refused),   CASE(five_thousand_rows_are_quick),
+        CASE(many_install_at_once),        CASE(a_missing_right_names_the_grant),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

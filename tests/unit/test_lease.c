@@ -18,8 +18,12 @@ static void must(struct pg_scene *scene, bool did)
 
 static struct lease_opts opts_of(const char *run_id)
 {
-    return (struct lease_opts){.run_id = run_id, .actor = "alice", .host = "box",
-                               .identity = IDENTITY, .direct = true, .ttl_ms = 30000};
+    return (struct lease_opts){.run_id = run_id,
+                               .actor = "alice",
+                               .host = "box",
+                               .identity = IDENTITY,
+                               .direct = true,
+                               .ttl_ms = 30000};
 }
 
 /* A session as run `run_id` has them. */
@@ -300,6 +304,25 @@ static void test_lease__refence_waits_for_the_transaction(void **state)
     lease_release(lease);
 }
 
+/* The control session was lost with a beat in flight; another takes its place. */
+static void test_lease__refence_on_another_session(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *control = open_as(scene, "a");
+    a.ttl_ms = 1500;
+    struct lease *lease = claim(scene, control, &a);
+    pg_scene_do(scene, "begin");
+    pg_scene_do(scene, "lock table neap.lease in access exclusive mode");
+    wait_ms(scene, 700); /* a beat hangs */
+    pg_close(control);
+    pg_scene_do(scene, "commit");
+    must(scene, lease_refence(lease, scene->client, 5000, &scene->err));
+    wait_ms(scene, 2000); /* and it beats there */
+    assert_false(neap_run_stopping(&scene->run));
+    lease_release(lease);
+}
+
 static void test_lease__break_ends_another_s(void **state)
 {
     struct pg_scene *scene = *state;
@@ -355,6 +378,7 @@ int main(void)
         CASE(a_late_beat_does_not_renew),
         CASE(sessions_of_the_old_run_are_waited_for),
         CASE(refence_waits_for_the_transaction),
+        CASE(refence_on_another_session),
         CASE(break_ends_another_s),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
