@@ -24,9 +24,9 @@ struct neap_options {
 };
 
 struct neap_command {
-    const char *name;      /* "lease show": two words are a subcommand */
-    const char *args;      /* "[N]" */
-    const char *options;   /* fields it takes beside the global ones: "to only dry_run" */
+    const char *name;    /* "lease show": two words are a subcommand */
+    const char *args;    /* "[N]" */
+    const char *options; /* fields it takes beside the global ones: "to only dry_run" */
     const char *summary;
     int (*run)(struct neap_cli *cli); /* gives the exit status; errors go to cli_fail */
 };
@@ -35,16 +35,16 @@ extern const struct neap_command neap_commands[]; /* ends with a NULL name */
 struct neap_cli {
     const struct neap_command *command;
     struct neap_options opt;
-    int argc;              /* positional arguments after the command's words */
+    int argc; /* positional arguments after the command's words */
     const char **argv;
     struct neap_run run;
     struct neap_loop *loop;
     struct neap_project project; /* after cli_need_project */
     bool json;
-    bool terminal;         /* stdout is one */
-    bool colour;           /* it is one, and neither NO_COLOR nor --no-color */
-    bool broken;           /* stdout's reader went away: nothing more is printed */
-    int width;             /* columns of it; 80 when it is none */
+    bool terminal; /* stdout is one */
+    bool colour;   /* it is one, and neither NO_COLOR nor --no-color */
+    bool broken;   /* stdout's reader went away: nothing more is printed */
+    int width;     /* columns of it; 80 when it is none */
 };
 
 /* Opens the loop (signals are heard from then on) once. The commands that need

@@ -67,8 +67,8 @@ char *cli_help_global(void)
 char *cli_help_command(const struct neap_command *command)
 {
     struct neap_buffer text = {0};
-    neap_buffer_add_format(&text, "neap %s%s%s\n\n%s\n", command->name,
-                           command->args[0] ? " " : "", command->args, command->summary);
+    neap_buffer_add_format(&text, "neap %s%s%s\n\n%s\n", command->name, command->args[0] ? " " : "",
+                           command->args, command->summary);
     if (command->options[0]) {
         neap_buffer_add_text(&text, "\n# Options\n\n");
         add_options(&text, command, false);

@@ -8,9 +8,9 @@
 
 #include "host/cli/cli_lists.h"
 
-char *cli_help_global(void);                          /* Markdown */
+char *cli_help_global(void);                                /* Markdown */
 char *cli_help_command(const struct neap_command *command); /* Markdown */
-char *cli_help_group(const char *group);              /* Markdown */
+char *cli_help_group(const char *group);                    /* Markdown */
 /* Markdown of a topic: a command's words, a group, "errors", "exit-codes", a file
  * of stdlib/help or a word of the design; NULL when there is none. */
 char *cli_help_topic(const char *name);
@@ -22,7 +22,7 @@ void cli_help_topics_free(char **topics);
  * bold for headings and `code` when `colour`. */
 char *cli_markdown(const char *text, int width, bool colour);
 
-char *cli_man(void);                        /* roff: neap(1) */
+char *cli_man(void); /* roff: neap(1) */
 /* The text, or NULL for an unknown shell. */
 char *cli_completion(const char *shell);
 

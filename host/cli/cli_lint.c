@@ -35,8 +35,8 @@ static void add_error(struct cli_lint *lint, const char *file, struct neap_error
 {
     const struct neap_error_row *row = neap_error_row(err->code);
     const char *hint = err->hint ? err->hint : row->next;
-    add_finding(lint, "error", row->code, err->where_file ? err->where_file : file,
-                err->where_line, err->message, hint && hint[0] ? hint : err->detail);
+    add_finding(lint, "error", row->code, err->where_file ? err->where_file : file, err->where_line,
+                err->message, hint && hint[0] ? hint : err->detail);
     neap_error_clear(err);
 }
 
@@ -97,8 +97,7 @@ void cli_lint_text(struct cli_lint *lint, const char *path, const char *text)
 }
 
 static void lint_requires(struct cli_lint *lint, const struct neap_migrations *all,
-                          const struct neap_migration *migration,
-                          const struct neap_script_def *def)
+                          const struct neap_migration *migration, const struct neap_script_def *def)
 {
     for (char **id = def->requires; id && *id; id++) {
         const struct neap_migration *other = neap_migration_find(all, *id);
@@ -124,8 +123,7 @@ static void lint_definition(struct cli_lint *lint, const struct neap_migration *
 
 /* Opens one script as `up` would; its faults become findings. */
 static void lint_script(struct cli_lint *lint, struct neap_source_cache *cache,
-                        const struct neap_migrations *all,
-                        const struct neap_migration *migration)
+                        const struct neap_migrations *all, const struct neap_migration *migration)
 {
     struct neap_script_opts opts = {.loop = lint->loop, .memory_bytes = lint->memory_bytes};
     struct neap_source source = {0};

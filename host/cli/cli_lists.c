@@ -10,7 +10,7 @@
 #include "host/base/memory.h"
 
 const struct neap_command neap_commands[] = {
-#define NEAP_COMMAND(function, name, args, options, summary)                                       \
+#define NEAP_COMMAND(function, name, args, options, summary) \
     {name, args, options, summary, function},
 #include "host/cli/commands.def"
 #undef NEAP_COMMAND
@@ -18,9 +18,9 @@ const struct neap_command neap_commands[] = {
 };
 
 const struct cli_option cli_options[] = {
-#define NEAP_OPTION_FLAG(field, long_, short_, env, help)                                          \
+#define NEAP_OPTION_FLAG(field, long_, short_, env, help) \
     {#field, false, offsetof(struct neap_options, field), long_, short_, NULL, env, help},
-#define NEAP_OPTION_TEXT(field, long_, short_, arg, env, help)                                     \
+#define NEAP_OPTION_TEXT(field, long_, short_, arg, env, help) \
     {#field, true, offsetof(struct neap_options, field), long_, short_, arg, env, help},
 #include "host/cli/options.def"
 #undef NEAP_OPTION_FLAG

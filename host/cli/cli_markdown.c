@@ -175,9 +175,8 @@ static const char *add_table(struct markdown *md, const char *text)
     for (; *end == '|'; end += line_length(end), end += *end == '\n') {
         const char *cells[TABLE_COLUMNS];
         size_t lengths[TABLE_COLUMNS];
-        size_t count = is_rule(end, line_length(end))
-                           ? 0
-                           : split_cells(end, line_length(end), cells, lengths);
+        size_t count =
+            is_rule(end, line_length(end)) ? 0 : split_cells(end, line_length(end), cells, lengths);
         for (size_t i = 0; i < count; i++) {
             size_t width = shown_width(md, cells[i], lengths[i]);
             widths[i] = width > widths[i] ? width : widths[i];

@@ -20,8 +20,8 @@
 const char *cli_colour(const struct neap_cli *cli, enum cli_colour colour)
 {
     static const char *const escapes[] = {
-        [CLI_PLAIN] = "\033[0m",   [CLI_GREEN] = "\033[32m", [CLI_YELLOW] = "\033[33m",
-        [CLI_RED] = "\033[31m",    [CLI_DIM] = "\033[2m",    [CLI_BOLD] = "\033[1m",
+        [CLI_PLAIN] = "\033[0m", [CLI_GREEN] = "\033[32m", [CLI_YELLOW] = "\033[33m",
+        [CLI_RED] = "\033[31m",  [CLI_DIM] = "\033[2m",    [CLI_BOLD] = "\033[1m",
     };
     return cli->colour ? escapes[colour] : "";
 }
@@ -138,10 +138,10 @@ bool cli_arguments(const struct neap_cli *cli, int min, int max, struct neap_err
         neap_error_set(err, NEAP_ERR_USAGE, "`neap %s` needs %s", cli->command->name,
                        cli->command->args);
     else
-        neap_error_set(err, NEAP_ERR_USAGE, "`neap %s` takes no argument `%s`",
-                       cli->command->name, cli->argv[max]);
-    neap_error_hint(err, "Type `neap %s%s%s`.", cli->command->name, cli->command->args[0] ? " " : "",
-                    cli->command->args);
+        neap_error_set(err, NEAP_ERR_USAGE, "`neap %s` takes no argument `%s`", cli->command->name,
+                       cli->argv[max]);
+    neap_error_hint(err, "Type `neap %s%s%s`.", cli->command->name,
+                    cli->command->args[0] ? " " : "", cli->command->args);
     return false;
 }
 

@@ -11,11 +11,11 @@
 
 struct cli_parsed {
     const struct neap_command *command; /* NULL: none given, or a group alone */
-    const char *group;     /* "lease" when it stands alone, else NULL; borrowed */
+    const char *group;                  /* "lease" when it stands alone, else NULL; borrowed */
     struct neap_options opt;
-    uint64_t from_flag;    /* bit n: cli_options[n] was given as a flag, not by a variable */
+    uint64_t from_flag; /* bit n: cli_options[n] was given as a flag, not by a variable */
     int argc;
-    const char **argv;     /* positional arguments; the texts are borrowed from main's */
+    const char **argv; /* positional arguments; the texts are borrowed from main's */
 };
 
 /* Options may stand anywhere; "--" ends them. A value comes as --name=value or

@@ -34,8 +34,7 @@ static int report(struct neap_cli *cli, struct cli_lint *lint)
     json_t *body = json_object();
     size_t index;
     json_t *finding;
-    json_array_foreach(lint->findings, index, finding)
-        print_finding(cli, finding);
+    json_array_foreach(lint->findings, index, finding) print_finding(cli, finding);
     cli_print(cli, "%d script%s checked: %d error%s, %d warning%s", lint->checked,
               plural(lint->checked), lint->error_count, plural(lint->error_count),
               lint->warning_count, plural(lint->warning_count));

@@ -25,9 +25,7 @@ static void check(struct doctor *doctor, const char *name, const char *level, co
                   const char *hint)
 {
     struct neap_cli *cli = doctor->cli;
-    enum cli_colour colour = level[0] == 'o'   ? CLI_GREEN
-                             : level[0] == 'w' ? CLI_YELLOW
-                                               : CLI_RED;
+    enum cli_colour colour = level[0] == 'o' ? CLI_GREEN : level[0] == 'w' ? CLI_YELLOW : CLI_RED;
     json_t *row = json_object();
     cli_print_raw(cli, cli_colour(cli, colour));
     cli_print_raw(cli, level);

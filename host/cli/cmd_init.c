@@ -76,8 +76,7 @@ static bool make_dir(struct init *init, const char *name, bool say, struct neap_
     return good;
 }
 
-static bool make_file(struct init *init, const char *name, const char *text,
-                      struct neap_error *err)
+static bool make_file(struct init *init, const char *name, const char *text, struct neap_error *err)
 {
     char *path = neap_path_join(init->dir, name);
     bool created = false;
@@ -89,8 +88,7 @@ static bool make_file(struct init *init, const char *name, const char *text,
 }
 
 /* "neap/_meta/pg.lua" goes to .neap/types/pg.lua. */
-static bool write_type(struct init *init, const struct neap_embedded *file,
-                       struct neap_error *err)
+static bool write_type(struct init *init, const struct neap_embedded *file, struct neap_error *err)
 {
     char *name = neap_format(".neap/types/%s", file->path + strlen(TYPES));
     char *path = neap_path_join(init->dir, name);
@@ -143,8 +141,8 @@ int cmd_init(struct neap_cli *cli)
     json_t *body = json_object();
     /* A project is shared by a team; only neap's own state is private. */
     mode_t mask = umask(022);
-    bool good = cli_arguments(cli, 0, 1, &err) && open_dir(&init, &err) &&
-                make_project(&init, &err);
+    bool good =
+        cli_arguments(cli, 0, 1, &err) && open_dir(&init, &err) && make_project(&init, &err);
     umask(mask);
     neap_json_set(body, "project", neap_json_text(init.dir));
     neap_json_set(body, "created", init.created);

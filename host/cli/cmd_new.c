@@ -20,25 +20,24 @@
 #define NAME_MAX_BYTES 60
 
 /* In the templates @S is the summary, @T the ticket's line. */
-static const char template_lua[] =
-    "--- why:\n"
-    "--- risk:\n"
-    "--- locks:\n"
-    "return migration {\n"
-    "  summary = \"@S\",\n"
-    "@T"
-    "  up = function(db)\n"
-    "    db:exec [[\n"
-    "      CREATE TABLE example (id bigint PRIMARY KEY)\n"
-    "    ]]\n"
-    "  end,\n"
-    "  verify = function(db, expect)\n"
-    "    expect.table \"example\"\n"
-    "  end,\n"
-    "  down = function(db)\n"
-    "    db:exec \"DROP TABLE example\"\n"
-    "  end,\n"
-    "}\n";
+static const char template_lua[] = "--- why:\n"
+                                   "--- risk:\n"
+                                   "--- locks:\n"
+                                   "return migration {\n"
+                                   "  summary = \"@S\",\n"
+                                   "@T"
+                                   "  up = function(db)\n"
+                                   "    db:exec [[\n"
+                                   "      CREATE TABLE example (id bigint PRIMARY KEY)\n"
+                                   "    ]]\n"
+                                   "  end,\n"
+                                   "  verify = function(db, expect)\n"
+                                   "    expect.table \"example\"\n"
+                                   "  end,\n"
+                                   "  down = function(db)\n"
+                                   "    db:exec \"DROP TABLE example\"\n"
+                                   "  end,\n"
+                                   "}\n";
 
 static const char template_steps[] =
     "--- why:\n"
@@ -64,22 +63,21 @@ static const char template_steps[] =
     "  },\n"
     "}\n";
 
-static const char template_sql[] =
-    "-- why:\n"
-    "-- risk:\n"
-    "-- locks:\n"
-    "-- neap: summary @S\n"
-    "@T"
-    "\n"
-    "-- neap: up\n"
-    "CREATE TABLE example (id bigint PRIMARY KEY);\n"
-    "\n"
-    "-- neap: verify\n"
-    "-- Every statement must give true in each row.\n"
-    "SELECT to_regclass('example') IS NOT NULL;\n"
-    "\n"
-    "-- neap: down\n"
-    "DROP TABLE example;\n";
+static const char template_sql[] = "-- why:\n"
+                                   "-- risk:\n"
+                                   "-- locks:\n"
+                                   "-- neap: summary @S\n"
+                                   "@T"
+                                   "\n"
+                                   "-- neap: up\n"
+                                   "CREATE TABLE example (id bigint PRIMARY KEY);\n"
+                                   "\n"
+                                   "-- neap: verify\n"
+                                   "-- Every statement must give true in each row.\n"
+                                   "SELECT to_regclass('example') IS NOT NULL;\n"
+                                   "\n"
+                                   "-- neap: down\n"
+                                   "DROP TABLE example;\n";
 
 static const char template_sql_steps[] =
     "-- why:\n"
@@ -126,7 +124,7 @@ static char *summary_of(const struct neap_cli *cli)
         if (i > 0)
             neap_buffer_add_char(&text, ' ');
         for (const char *at = cli->argv[i]; *at != '\0'; at++)
-            neap_buffer_add_char(&text, (unsigned char)*at < 0x20      ? ' '
+            neap_buffer_add_char(&text, (unsigned char)*at < 0x20   ? ' '
                                         : *at == '"' || *at == '\\' ? '\''
                                         : *at == '_'                ? ' '
                                                                     : *at);

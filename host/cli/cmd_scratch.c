@@ -43,8 +43,7 @@ int cmd_scratch_start(struct neap_cli *cli)
 {
     struct neap_error err = {0};
     struct scratch_status status = {0};
-    if (!open_project(cli, &err) ||
-        !scratch_start(cli->loop, cli->project.dir, &status, &err))
+    if (!open_project(cli, &err) || !scratch_start(cli->loop, cli->project.dir, &status, &err))
         return cli_fail(cli, &err);
     print_status(cli, &status);
     cli_json(cli, 0, body_of(&status));
@@ -102,9 +101,9 @@ int cmd_scratch_url(struct neap_cli *cli)
 static char **psql_environment(void)
 {
     static const char *const names[] = {
-        "PATH",  "HOME",   "LANG",   "LC_ALL", "LC_CTYPE",   "TZ",           "TMPDIR",
-        "TERM",  "PAGER",  "LESS",   "EDITOR", "VISUAL",     "PSQL_PAGER",   "PSQL_EDITOR",
-        "LINES", "PSQLRC", "COLUMNS",
+        "PATH",       "HOME",        "LANG",  "LC_ALL", "LC_CTYPE", "TZ",
+        "TMPDIR",     "TERM",        "PAGER", "LESS",   "EDITOR",   "VISUAL",
+        "PSQL_PAGER", "PSQL_EDITOR", "LINES", "PSQLRC", "COLUMNS",
     };
     size_t count = 0;
     char **env = neap_alloc((sizeof names / sizeof names[0] + 1) * sizeof *env);
@@ -150,8 +149,7 @@ int cmd_scratch_psql(struct neap_cli *cli)
     int exit_status = 0;
     bool good = cli_need_project(cli, &err) &&
                 scratch_start(cli->loop, cli->project.dir, &status, &err) &&
-                scratch_psql(&psql, &err) &&
-                run_psql(cli, psql, status.url, &exit_status, &err);
+                scratch_psql(&psql, &err) && run_psql(cli, psql, status.url, &exit_status, &err);
     if (!good)
         exit_status = cli_fail(cli, &err);
     free(psql);

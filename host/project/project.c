@@ -22,7 +22,7 @@
 struct limit {
     const char *name;
     bool size;
-    size_t offset;      /* into struct neap_environment */
+    size_t offset; /* into struct neap_environment */
     const char *fallback;
     size_t flag_offset; /* into struct neap_project_opts; 0: no flag (dir is at 0) */
     const char *flag;
@@ -52,8 +52,8 @@ static const struct limit limits[] = {
 static void add_setting(struct neap_project *project, const char *name, const char *value,
                         const char *origin)
 {
-    project->settings = neap_realloc(project->settings, (project->setting_count + 1) *
-                                                            sizeof *project->settings);
+    project->settings =
+        neap_realloc(project->settings, (project->setting_count + 1) * sizeof *project->settings);
     project->settings[project->setting_count++] = (struct neap_setting){
         .name = name,
         .value = neap_strdup(value),
@@ -85,9 +85,9 @@ static void list_environments(struct neap_project *project, const json_t *enviro
     json_t *table;
     project->environment_names =
         neap_alloc((json_object_size(environments) + 2) * sizeof *project->environment_names);
-    json_object_foreach((json_t *)(uintptr_t)environments, name, table)
-        if (strcmp(name, "scratch") != 0)
-            project->environment_names[count++] = neap_strdup(name);
+    json_object_foreach((json_t *)(uintptr_t)environments, name,
+                        table) if (strcmp(name, "scratch") != 0)
+        project->environment_names[count++] = neap_strdup(name);
     project->environment_names[count++] = neap_strdup("scratch");
     qsort(project->environment_names, count, sizeof *project->environment_names, compare_names);
 }
@@ -98,8 +98,7 @@ static bool unknown_environment(const struct neap_project *project, const char *
     struct neap_buffer list = {0};
     for (char **at = project->environment_names; *at; at++)
         neap_buffer_add_format(&list, "%s%s", list.length ? ", " : "", *at);
-    const char *nearest =
-        neap_text_nearest(name, (const char *const *)project->environment_names);
+    const char *nearest = neap_text_nearest(name, (const char *const *)project->environment_names);
     neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "no environment is named `%s`", name);
     neap_error_detail(err, "It was named by %s. There are: %s.", origin, neap_buffer_text(&list));
     if (nearest)
@@ -122,7 +121,7 @@ static bool has_environment(const struct neap_project *project, const char *name
 struct choice {
     const char *name;
     const char *origin;
-    const char *url;   /* DATABASE_URL's */
+    const char *url;     /* DATABASE_URL's */
     const json_t *table; /* the environment in neap.lua, or NULL */
 };
 

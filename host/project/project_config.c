@@ -129,7 +129,8 @@ static bool check_keys(const char *where, const json_t *table, const struct key 
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)table, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)table, name, value)
+    {
         const struct key *key = keys;
         while (key->name && strcmp(key->name, name) != 0)
             key++;
@@ -154,8 +155,8 @@ static bool is_name(const char *name)
 static bool check_environment(const char *name, const json_t *table, struct neap_error *err)
 {
     if (!is_name(name)) {
-        neap_error_set(err, NEAP_ERR_CONFIG_INVALID,
-                       "neap.lua: `%s` is not an environment's name", name);
+        neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "neap.lua: `%s` is not an environment's name",
+                       name);
         neap_error_detail(err, "A name has letters, digits, \"_\" and \"-\".");
         return false;
     }
@@ -185,9 +186,8 @@ bool project_config_check(const json_t *config, struct neap_error *err)
     }
     if (!check_keys("", config, top_keys, err))
         return false;
-    json_object_foreach(json_object_get(config, "environments"), name, table)
-        if (!check_environment(name, table, err))
-            return false;
+    json_object_foreach(json_object_get(config, "environments"), name,
+                        table) if (!check_environment(name, table, err)) return false;
     return true;
 }
 
@@ -217,7 +217,8 @@ bool project_config_has_password(const json_t *config, const char *text)
 {
     const char *name;
     json_t *table;
-    json_object_foreach(json_object_get(config, "environments"), name, table) {
+    json_object_foreach(json_object_get(config, "environments"), name, table)
+    {
         const char *url = json_string_value(json_object_get(table, "url"));
         if (url && url_is_literal(url, text))
             return true;
@@ -237,8 +238,8 @@ static bool check_mode(const char *path, const json_t *config, const char *text,
         return false;
     }
     if ((at.st_mode & READABLE_BY_OTHERS) && project_config_has_password(config, text)) {
-        neap_error_set(err, NEAP_ERR_FILE_REFUSED,
-                       "%s holds a password and others may read it", path);
+        neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s holds a password and others may read it",
+                       path);
         neap_error_detail(err, "A password belongs in a variable (url = env \"NAME\"), a service "
                                "or a passfile.");
         neap_error_hint(err, "chmod 600 %s", path);
@@ -252,7 +253,8 @@ static void redact_urls(const json_t *config)
 {
     const char *name;
     json_t *table;
-    json_object_foreach(json_object_get(config, "environments"), name, table) {
+    json_object_foreach(json_object_get(config, "environments"), name, table)
+    {
         const char *url = json_string_value(json_object_get(table, "url"));
         if (url)
             pg_conninfo_redact(url);

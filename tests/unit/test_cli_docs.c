@@ -88,10 +88,10 @@ static void test_cli_docs__help_of_each_command(void **state)
 static void test_cli_docs__topics(void **state)
 {
     static const char *const wanted[] = {
-        "migrations", "sql-files", "steps", "environments", "exit-codes", "errors", "locks",
-        "deadlines", "recovery", "poolers", "audit", "history", "lease", "scratch", "sandbox",
-        "promises", "json", "security", "project", "target", "environment", "script", "step",
-        "run", "event", "rehearsal",
+        "migrations", "sql-files", "steps",   "environments", "exit-codes", "errors", "locks",
+        "deadlines",  "recovery",  "poolers", "audit",        "history",    "lease",  "scratch",
+        "sandbox",    "promises",  "json",    "security",     "project",    "target", "environment",
+        "script",     "step",      "run",     "event",        "rehearsal",
     };
     (void)state;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

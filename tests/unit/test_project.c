@@ -24,9 +24,8 @@ struct fixture {
 static int set_up(void **state)
 {
     static const char *const variables[] = {
-        "NEAP_ENV",  "NEAP_TIMEOUT", "NEAP_MEMORY", "NEAP_STATE_DIR", "DATABASE_URL",
-        "PGHOST",    "PGSERVICE",    "PGDATABASE",  "PGHOSTADDR",     "PGPASSWORD",
-        "SHOP_URL",
+        "NEAP_ENV",  "NEAP_TIMEOUT", "NEAP_MEMORY", "NEAP_STATE_DIR", "DATABASE_URL", "PGHOST",
+        "PGSERVICE", "PGDATABASE",   "PGHOSTADDR",  "PGPASSWORD",     "SHOP_URL",
     };
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -164,8 +163,10 @@ static void test_project__order_of_origins(void **state)
 static void test_project__order_of_targets(void **state)
 {
     struct fixture *f = *state;
-    write_config(f, "return { default = 'a', environments = { a = { url = 'dbname=a' }, "
-                    "b = { url = 'dbname=b' } } }", 0644);
+    write_config(f,
+                 "return { default = 'a', environments = { a = { url = 'dbname=a' }, "
+                 "b = { url = 'dbname=b' } } }",
+                 0644);
     check_opens(f, (struct neap_project_opts){0});
     assert_string_equal(f->project.env.name, "a");
     setenv("PGDATABASE", "c", 1);
@@ -236,8 +237,10 @@ static void test_project__password_in_a_readable_file(void **state)
     assert_false(open_with(f, (struct neap_project_opts){.env = "prod"}));
     assert_int_equal(f->err.code, NEAP_ERR_FILE_REFUSED);
     assert_contains(f->err.hint, "chmod 600");
-    write_config(f, "return { environments = { prod = { url = 'host=db password=' .. 'hunter22' "
-                    "} } }", 0640);
+    write_config(f,
+                 "return { environments = { prod = { url = 'host=db password=' .. 'hunter22' "
+                 "} } }",
+                 0640);
     assert_false(open_with(f, (struct neap_project_opts){.env = "prod"}));
     assert_int_equal(f->err.code, NEAP_ERR_FILE_REFUSED);
     write_config(f, text, 0600);
