@@ -196,7 +196,8 @@ static const char *waits_for(struct pg_client *client, const struct pg_op *op)
 
     while (isspace((unsigned char)*sql))
         sql++;
-    while (length < 40 && (isalpha((unsigned char)sql[length]) || sql[length] == ' '))
+    while (length < 40 && (isalpha((unsigned char)sql[length]) || sql[length] == ' ' ||
+                           sql[length] == '_'))
         length++;
     free(client->waits_for);
     if (length < 2)
