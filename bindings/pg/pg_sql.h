@@ -16,7 +16,7 @@
 enum pg_sql_kind {
     PG_SQL_OTHER,
     PG_SQL_SELECT,
-    PG_SQL_WRITE,               /* INSERT, UPDATE, DELETE, MERGE, TRUNCATE */
+    PG_SQL_WRITE, /* INSERT, UPDATE, DELETE, MERGE, TRUNCATE */
     PG_SQL_DDL,
     PG_SQL_TRANSACTION_CONTROL, /* BEGIN … ROLLBACK, SAVEPOINT, PREPARE TRANSACTION,
                                    SET TRANSACTION, SET SESSION CHARACTERISTICS, DISCARD,
@@ -30,9 +30,9 @@ enum pg_sql_kind {
 
 struct pg_sql_class {
     enum pg_sql_kind kind;
-    char fingerprint[41];     /* libpg_query's, hex; "" when it could not parse */
-    const char *verb;         /* "CREATE INDEX CONCURRENTLY", static; for messages */
-    bool parsed;              /* false: only the scanner understood it */
+    char fingerprint[41]; /* libpg_query's, hex; "" when it could not parse */
+    const char *verb;     /* "CREATE INDEX CONCURRENTLY", static; for messages */
+    bool parsed;          /* false: only the scanner understood it */
     /* PG_SQL_INDEX_CONCURRENTLY only; "" when not given. */
     char index_name[64];
     char table_schema[64];

@@ -22,8 +22,7 @@ void pg_sql_words_classify(struct pg_sql_scan scan, struct pg_sql_class *out);
  * behind its ';' (or at the end) and fills `part`; length 0 when nothing but
  * comments was left. False when a token is unfinished or a psql meta-command
  * stands at `*bad`. */
-bool pg_sql_part_next(struct pg_sql_scan *scan, struct pg_sql_part *part,
-                      struct pg_sql_token *bad);
+bool pg_sql_part_next(struct pg_sql_scan *scan, struct pg_sql_part *part, struct pg_sql_token *bad);
 
 /* transaction_isolation and its kin, in any case. */
 bool pg_sql_is_transaction_setting(const char *name);

@@ -19,10 +19,10 @@ enum pg_sql_token_kind {
     PG_SQL_TOKEN_QUOTED,        /* "x", U&"x" */
     PG_SQL_TOKEN_STRING,        /* '', E'', B'', X'', N'', U&'', $$ $$; with continuations */
     PG_SQL_TOKEN_NUMBER,
-    PG_SQL_TOKEN_PARAM,         /* $1 */
+    PG_SQL_TOKEN_PARAM, /* $1 */
     PG_SQL_TOKEN_OPERATOR,
-    PG_SQL_TOKEN_PUNCTUATION,   /* one of , ( ) [ ] . ; : and other single bytes */
-    PG_SQL_TOKEN_META,          /* psql's: from "\" to the end of the line */
+    PG_SQL_TOKEN_PUNCTUATION, /* one of , ( ) [ ] . ; : and other single bytes */
+    PG_SQL_TOKEN_META,        /* psql's: from "\" to the end of the line */
 };
 
 struct pg_sql_token {
@@ -53,7 +53,6 @@ bool pg_sql_token_is(const char *text, const struct pg_sql_token *token, const c
 bool pg_sql_token_is_char(const char *text, const struct pg_sql_token *token, char c);
 /* The name a WORD (folded to lower case) or QUOTED token gives, cut to `size`
  * bytes with its NUL; "" for other tokens. U& escapes of ASCII are decoded. */
-void pg_sql_token_name(const char *text, const struct pg_sql_token *token, char *name,
-                       size_t size);
+void pg_sql_token_name(const char *text, const struct pg_sql_token *token, char *name, size_t size);
 
 #endif

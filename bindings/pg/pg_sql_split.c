@@ -13,7 +13,7 @@
 /* What psql keeps of a statement while it looks for its end. */
 struct part_state {
     int parens, begins;
-    size_t words;      /* code tokens so far */
+    size_t words; /* code tokens so far */
     bool is_create, is_routine;
 };
 
@@ -48,8 +48,7 @@ static void part_word(struct part_state *state, const char *text, const struct p
 }
 
 /* True: the token ends the statement. */
-static bool part_token(struct part_state *state, const char *text,
-                       const struct pg_sql_token *token)
+static bool part_token(struct part_state *state, const char *text, const struct pg_sql_token *token)
 {
     if (pg_sql_token_is_char(text, token, ';'))
         return state->parens <= 0 && state->begins <= 0;
@@ -69,8 +68,8 @@ bool pg_sql_part_next(struct pg_sql_scan *scan, struct pg_sql_part *part, struct
     *part = (struct pg_sql_part){0};
     while (pg_sql_scan_next(scan, &token)) {
         *bad = token;
-        bool is_comment = token.kind == PG_SQL_TOKEN_COMMENT_LINE ||
-                          token.kind == PG_SQL_TOKEN_COMMENT_BLOCK;
+        bool is_comment =
+            token.kind == PG_SQL_TOKEN_COMMENT_LINE || token.kind == PG_SQL_TOKEN_COMMENT_BLOCK;
         if (token.unfinished)
             return false;
         if (is_comment)
@@ -101,9 +100,8 @@ static bool split_fail(const char *text, const struct pg_sql_token *bad, struct 
         neap_error_set(err, NEAP_ERR_SCRIPT_SYNTAX, "line %d: a %s has no end", bad->line, what);
     } else {
         int shown = bad->length > 40 ? 40 : (int)bad->length;
-        neap_error_set(err, NEAP_ERR_DB_ARGUMENT,
-                       "line %d: psql meta-command `%.*s` is not SQL", bad->line, shown,
-                       text + bad->offset);
+        neap_error_set(err, NEAP_ERR_DB_ARGUMENT, "line %d: psql meta-command `%.*s` is not SQL",
+                       bad->line, shown, text + bad->offset);
         neap_error_hint(err, "Write what it does in SQL; a dump is loaded with db:copy_in or "
                              "made with --inserts.");
     }

@@ -47,7 +47,8 @@ static bool option(const json_t *list, const char *name, bool otherwise)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         const json_t *element = json_object_get(item, "DefElem");
         if (strcmp(text_of(element, "defname"), name) != 0)
             continue;
@@ -55,8 +56,8 @@ static bool option(const json_t *list, const char *name, bool otherwise)
         const json_t *number = json_object_get(arg, "Integer");
         const char *text = option_word(arg);
         bool off = strcasecmp(text, "false") == 0 || strcasecmp(text, "off") == 0;
-        otherwise = number != NULL ? json_integer_value(json_object_get(number, "ival")) != 0
-                                   : !off;
+        otherwise =
+            number != NULL ? json_integer_value(json_object_get(number, "ival")) != 0 : !off;
     }
     return otherwise;
 }
@@ -87,8 +88,7 @@ bool pg_sql_is_transaction_setting(const char *name)
     return strcasecmp(name, "transaction_isolation") == 0 ||
            strcasecmp(name, "transaction_read_only") == 0 ||
            strcasecmp(name, "transaction_deferrable") == 0 ||
-           strcasecmp(name, "TRANSACTION") == 0 ||
-           strcasecmp(name, "TRANSACTION SNAPSHOT") == 0 ||
+           strcasecmp(name, "TRANSACTION") == 0 || strcasecmp(name, "TRANSACTION SNAPSHOT") == 0 ||
            strcasecmp(name, "SESSION CHARACTERISTICS") == 0;
 }
 
@@ -143,11 +143,16 @@ static void look_index(const json_t *node, struct pg_sql_class *out)
 static void look_drop(const json_t *node, struct pg_sql_class *out)
 {
     static const char *const verbs[][2] = {
-        {"OBJECT_TABLE", "DROP TABLE"},         {"OBJECT_INDEX", "DROP INDEX"},
-        {"OBJECT_VIEW", "DROP VIEW"},           {"OBJECT_SCHEMA", "DROP SCHEMA"},
-        {"OBJECT_SEQUENCE", "DROP SEQUENCE"},   {"OBJECT_FUNCTION", "DROP FUNCTION"},
-        {"OBJECT_TYPE", "DROP TYPE"},           {"OBJECT_TRIGGER", "DROP TRIGGER"},
-        {"OBJECT_EXTENSION", "DROP EXTENSION"}, {"OBJECT_POLICY", "DROP POLICY"},
+        {"OBJECT_TABLE", "DROP TABLE"},
+        {"OBJECT_INDEX", "DROP INDEX"},
+        {"OBJECT_VIEW", "DROP VIEW"},
+        {"OBJECT_SCHEMA", "DROP SCHEMA"},
+        {"OBJECT_SEQUENCE", "DROP SEQUENCE"},
+        {"OBJECT_FUNCTION", "DROP FUNCTION"},
+        {"OBJECT_TYPE", "DROP TYPE"},
+        {"OBJECT_TRIGGER", "DROP TRIGGER"},
+        {"OBJECT_EXTENSION", "DROP EXTENSION"},
+        {"OBJECT_POLICY", "DROP POLICY"},
         {"OBJECT_MATVIEW", "DROP MATERIALIZED VIEW"},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
@@ -160,8 +165,8 @@ static void look_drop(const json_t *node, struct pg_sql_class *out)
 static void look_reindex(const json_t *node, struct pg_sql_class *out)
 {
     const char *kind = text_of(node, "kind");
-    bool one = strcmp(kind, "REINDEX_OBJECT_INDEX") == 0 ||
-               strcmp(kind, "REINDEX_OBJECT_TABLE") == 0;
+    bool one =
+        strcmp(kind, "REINDEX_OBJECT_INDEX") == 0 || strcmp(kind, "REINDEX_OBJECT_TABLE") == 0;
     if (option(json_object_get(node, "params"), "concurrently", false))
         set_kind(out, PG_SQL_NO_TRANSACTION, "REINDEX CONCURRENTLY");
     else if (!one)
@@ -172,7 +177,8 @@ static void look_alter_table(const json_t *node, struct pg_sql_class *out)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(json_object_get(node, "cmds"), i, item) {
+    json_array_foreach(json_object_get(node, "cmds"), i, item)
+    {
         const json_t *command = json_object_get(item, "AlterTableCmd");
         const json_t *partition = json_object_get(json_object_get(command, "def"), "PartitionCmd");
         if (is_true(partition, "concurrent"))
@@ -311,8 +317,8 @@ size_t pg_sql_tree_count(const char *tree)
 /* A SELECT, or an EXPLAIN that runs, may hold a write in WITH, or make a table. */
 static void look_select(const char *tree, struct pg_sql_class *out)
 {
-    static const char *const writes[] = {"\"InsertStmt\":{", "\"UpdateStmt\":{",
-                                         "\"DeleteStmt\":{", "\"MergeStmt\":{"};
+    static const char *const writes[] = {"\"InsertStmt\":{", "\"UpdateStmt\":{", "\"DeleteStmt\":{",
+                                         "\"MergeStmt\":{"};
     for (size_t i = 0; i < sizeof writes / sizeof *writes; i++)
         if (strstr(tree, writes[i]) != NULL)
             out->kind = PG_SQL_WRITE;

@@ -11,9 +11,9 @@
 #include "host/script/source.h"
 
 struct neap_migration {
-    char *id;       /* digits as written: "0003" */
-    char *name;     /* "translations" */
-    char *path;     /* "migrations/0003_translations.lua" */
+    char *id;   /* digits as written: "0003" */
+    char *name; /* "translations" */
+    char *path; /* "migrations/0003_translations.lua" */
     enum neap_source_kind kind;
 };
 struct neap_migrations {

@@ -15,8 +15,8 @@ static bool split(struct sections_read *read, size_t end)
     struct neap_sql_section *section = read->section;
     const char *text = read->file->text + read->section_from;
     struct neap_error cause = {0};
-    bool ok = pg_sql_split(text, end - read->section_from, &section->statements, &section->count,
-                           &cause);
+    bool ok =
+        pg_sql_split(text, end - read->section_from, &section->statements, &section->count, &cause);
     if (!ok) {
         int line = cause.where_line + read->section_from_line - 1;
         const char *said = cause.message;
@@ -60,8 +60,9 @@ static bool check_kind(const struct sections_read *read, const struct pg_sql_cla
         return false;
     }
     if (class->kind == PG_SQL_COPY_STREAM)
-        return sections_fail(read, line, "COPY from or to the client needs a Lua migration "
-                                         "(db:copy_in, db:copy_out)");
+        return sections_fail(read, line,
+                             "COPY from or to the client needs a Lua migration "
+                             "(db:copy_in, db:copy_out)");
     if (is_verify(read) && class->parsed && class->kind != PG_SQL_SELECT)
         return sections_fail(read, line, "%s in verify: it may only ask, by SELECT", class->verb);
     bool outside = class->kind == PG_SQL_NO_TRANSACTION || class->kind == PG_SQL_INDEX_CONCURRENTLY;
@@ -95,10 +96,12 @@ static bool check_empty(const struct sections_read *read)
     if (section == &step->up)
         return sections_fail(read, section->line, "`up` holds no statement");
     if (section == &step->verify)
-        return sections_fail(read, section->line, "`verify` holds no statement; if nothing can be "
-                                                  "checked, say `-- neap: unverified WHY`");
-    return sections_fail(read, section->line, "`down` holds no statement; if there is no way back, "
-                                              "say `-- neap: irreversible WHY`");
+        return sections_fail(read, section->line,
+                             "`verify` holds no statement; if nothing can be "
+                             "checked, say `-- neap: unverified WHY`");
+    return sections_fail(read, section->line,
+                         "`down` holds no statement; if there is no way back, "
+                         "say `-- neap: irreversible WHY`");
 }
 
 bool sections_end(struct sections_read *read, size_t end)
@@ -125,11 +128,13 @@ static bool check_step(const struct sections_read *read, size_t at)
     else if (step->verify.line == 0 && def->unverified == NULL)
         ok = sections_fail(read, step->line,
                            "%s has no `-- neap: verify` section, and does not say `-- neap: "
-                           "unverified WHY`", who);
+                           "unverified WHY`",
+                           who);
     else if (step->down.line == 0 && def->irreversible == NULL)
         ok = sections_fail(read, step->line,
                            "%s has no `-- neap: down` section, and does not say `-- neap: "
-                           "irreversible WHY`", who);
+                           "irreversible WHY`",
+                           who);
     free(who);
     return ok;
 }

@@ -115,7 +115,8 @@ static bool obey_requires(struct sections_read *read, const struct sections_dire
         if (digits == 0 || (*next != ',' && *next != '\0'))
             return sections_fail(read, directive->line,
                                  "requires needs ids between commas, as `-- neap: requires "
-                                 "0001, 0003`, not \"%s\"", directive->value);
+                                 "0001, 0003`, not \"%s\"",
+                                 directive->value);
         ids = neap_realloc(ids, (count + 2) * sizeof *ids);
         ids[count++] = neap_strndup(at, digits);
         ids[count] = NULL;

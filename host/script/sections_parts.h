@@ -15,7 +15,7 @@ struct sections_read {
     struct neap_sql_section *section; /* the open one, or NULL */
     size_t section_from;              /* offset of its first byte */
     int section_from_line;
-    unsigned given;                   /* bits of header directives seen */
+    unsigned given; /* bits of header directives seen */
 };
 
 /* False with script.contract at `line`. */

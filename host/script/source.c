@@ -139,8 +139,10 @@ static bool load_lib(struct neap_source_cache *cache, const char *module, struct
     char *path = module_path(cache->project, module);
     if (path == NULL) {
         require_fail(err, module, "no such file below lib/");
-        neap_error_detail(err, "Looked for lib/%s.lua and lib/%s/init.lua, with a directory for "
-                               "each dot.", module, module);
+        neap_error_detail(err,
+                          "Looked for lib/%s.lua and lib/%s/init.lua, with a directory for "
+                          "each dot.",
+                          module, module);
         return false;
     }
     struct neap_source_file lib = {.path = path, .module = neap_strdup(module)};

@@ -21,8 +21,8 @@ enum neap_source_kind { NEAP_SOURCE_LUA, NEAP_SOURCE_SQL };
 
 /* One file that belongs to a script: itself, or a lib module. */
 struct neap_source_file {
-    char *path;     /* relative to the project: "migrations/0001_x.lua", "lib/a/b.lua" */
-    char *module;   /* "a.b" for a lib module, NULL for the script itself */
+    char *path;   /* relative to the project: "migrations/0001_x.lua", "lib/a/b.lua" */
+    char *module; /* "a.b" for a lib module, NULL for the script itself */
     char *text;
     size_t length;
     struct neap_hash exact, token;
@@ -35,7 +35,7 @@ struct neap_source {
     enum neap_source_kind kind;
     struct neap_source_file *files; /* [0] is the script; libs in first-required order */
     size_t file_count;
-    struct neap_hash exact, token;  /* over all files */
+    struct neap_hash exact, token; /* over all files */
 };
 
 /* A cache of lib files of one project, read once per run (HAZARDS N4). */

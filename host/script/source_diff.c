@@ -62,8 +62,7 @@ struct diff_range {
 static struct diff_range trim(const struct diff *diff)
 {
     struct diff_range range = {0, diff->a.count, diff->b.count};
-    while (range.from < range.a_to && range.from < range.b_to &&
-           same(diff, range.from, range.from))
+    while (range.from < range.a_to && range.from < range.b_to && same(diff, range.from, range.from))
         range.from++;
     while (range.a_to > range.from && range.b_to > range.from &&
            same(diff, range.a_to - 1, range.b_to - 1)) {

@@ -16,19 +16,19 @@
 
 struct exec_look {
     const char *text;
-    struct lua_token *tokens;
+    struct source_lua_token *tokens;
     size_t count;
-    char *open;        /* stack: '(' or '{' or '[' for brackets, 'b' for blocks */
+    char *open; /* stack: '(' or '{' or '[' for brackets, 'b' for blocks */
     size_t depth;
     uint8_t *unlooked; /* one bit a line */
     uint8_t *looked;
     int line_max;
-    bool give_up;      /* `exec` is reached in a way lines cannot tell apart */
+    bool give_up; /* `exec` is reached in a way lines cannot tell apart */
 };
 
 static bool is(const struct exec_look *look, size_t at, const char *word)
 {
-    return at < look->count && lua_token_is(look->text, &look->tokens[at], word);
+    return at < look->count && source_lua_is(look->text, &look->tokens[at], word);
 }
 
 static bool is_any(const struct exec_look *look, size_t at, const char *const *words)
@@ -39,43 +39,42 @@ static bool is_any(const struct exec_look *look, size_t at, const char *const *w
     return false;
 }
 
-static enum lua_token_kind kind(const struct exec_look *look, size_t at)
+static enum source_lua_kind kind(const struct exec_look *look, size_t at)
 {
-    return at < look->count ? look->tokens[at].kind : LUA_TOKEN_END;
+    return at < look->count ? look->tokens[at].kind : SOURCE_LUA_END;
 }
 
 static bool is_keyword(const struct exec_look *look, size_t at)
 {
-    static const char *const words[] = {
-        "and",   "break", "do",  "else", "elseif", "end",    "false", "for",  "function",
-        "goto",  "if",    "in",  "local", "nil",   "not",    "or",    "repeat", "return",
-        "then",  "true",  "until", "while", NULL};
+    static const char *const words[] = {"and",   "break", "do",       "else",  "elseif", "end",
+                                        "false", "for",   "function", "goto",  "if",     "in",
+                                        "local", "nil",   "not",      "or",    "repeat", "return",
+                                        "then",  "true",  "until",    "while", NULL};
     return is_any(look, at, words);
 }
 
 static bool is_plain_name(const struct exec_look *look, size_t at)
 {
-    return kind(look, at) == LUA_TOKEN_NAME && !is_keyword(look, at);
+    return kind(look, at) == SOURCE_LUA_NAME && !is_keyword(look, at);
 }
 
 /* A NAME that follows the token at `at` begins a statement. */
 static bool is_boundary(const struct exec_look *look, size_t at)
 {
-    static const char *const words[] = {";",     "do",    "then", "else", "repeat", "end",
-                                        "nil",   "true",  "false", "break", ")",    "]",
-                                        "}",     "...",   "::",   NULL};
-    enum lua_token_kind it = kind(look, at);
-    return it == LUA_TOKEN_STRING || it == LUA_TOKEN_NUMBER || is_plain_name(look, at) ||
+    static const char *const words[] = {";",   "do",   "then",  "else",  "repeat", "end",
+                                        "nil", "true", "false", "break", ")",      "]",
+                                        "}",   "...",  "::",    NULL};
+    enum source_lua_kind it = kind(look, at);
+    return it == SOURCE_LUA_STRING || it == SOURCE_LUA_NUMBER || is_plain_name(look, at) ||
            is_any(look, at, words);
 }
 
 /* The token at `at` neither continues a call nor stands in an expression. */
 static bool is_statement_first(const struct exec_look *look, size_t at)
 {
-    static const char *const words[] = {"::",    ";",      "break", "do",     "else",
-                                        "elseif", "end",   "for",   "function", "goto",
-                                        "if",    "local",  "repeat", "return", "until",
-                                        "while", NULL};
+    static const char *const words[] = {"::",     ";",      "break",    "do",    "else", "elseif",
+                                        "end",    "for",    "function", "goto",  "if",   "local",
+                                        "repeat", "return", "until",    "while", NULL};
     return at >= look->count || is_plain_name(look, at) || is_any(look, at, words);
 }
 
@@ -85,7 +84,7 @@ static size_t arguments_end(const struct exec_look *look, size_t at)
     static const char *const opens[] = {"(", "{", "[", NULL};
     static const char *const closes[] = {")", "}", "]", NULL};
     size_t depth = 0;
-    if (kind(look, at) == LUA_TOKEN_STRING)
+    if (kind(look, at) == SOURCE_LUA_STRING)
         return at + 1;
     if (!is(look, at, "(") && !is(look, at, "{"))
         return 0;
@@ -154,8 +153,8 @@ static bool is_alias(const struct exec_look *look, size_t at)
 {
     const char *inside;
     size_t length;
-    if (kind(look, at) == LUA_TOKEN_STRING)
-        return lua_token_literal(look->text, &look->tokens[at], &inside, &length) && length == 4 &&
+    if (kind(look, at) == SOURCE_LUA_STRING)
+        return source_lua_literal(look->text, &look->tokens[at], &inside, &length) && length == 4 &&
                memcmp(inside, "exec", 4) == 0;
     return is(look, at, "exec") && (at == 0 || !is(look, at - 1, ":"));
 }
@@ -173,11 +172,11 @@ static void look_tokens(struct exec_look *look)
 
 static void read_tokens(struct exec_look *look, const struct neap_source_file *file)
 {
-    struct lua_scan scan;
-    struct lua_token token;
+    struct source_lua_scan scan;
+    struct source_lua_token token;
     size_t room = 0;
-    lua_scan_init(&scan, file->text, file->length);
-    while (lua_scan_next(&scan, &token)) {
+    source_lua_init(&scan, file->text, file->length);
+    while (source_lua_next(&scan, &token)) {
         if (look->count == room) {
             room = room == 0 ? 256 : room * 2;
             look->tokens = neap_realloc(look->tokens, room * sizeof *look->tokens);

@@ -56,17 +56,17 @@ static bool unfinished(struct neap_error *err, const struct neap_source_file *fi
 static bool hash_lua(struct neap_source_file *file, struct neap_hasher *hasher,
                      struct neap_error *err)
 {
-    struct lua_scan scan;
-    struct lua_token token;
-    lua_scan_init(&scan, file->text, file->length);
+    struct source_lua_scan scan;
+    struct source_lua_token token;
+    source_lua_init(&scan, file->text, file->length);
     if (scan.at < file->length && file->text[scan.at] == '\x1b') {
         neap_error_set(err, NEAP_ERR_SCRIPT_SYNTAX, "this is Lua bytecode, not a script");
         neap_error_where(err, file->path, 1);
         return false;
     }
-    while (lua_scan_next(&scan, &token)) {
+    while (source_lua_next(&scan, &token)) {
         const char *text = file->text + token.offset;
-        if (token.kind == LUA_TOKEN_STRING)
+        if (token.kind == SOURCE_LUA_STRING)
             add_string(hasher, (int)token.kind, text, token.length);
         else
             add_token(hasher, (int)token.kind, text, token.length);

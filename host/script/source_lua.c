@@ -8,12 +8,12 @@
 
 #include <string.h>
 
-static char peek(const struct lua_scan *scan, size_t ahead)
+static char peek(const struct source_lua_scan *scan, size_t ahead)
 {
     return ahead < scan->length - scan->at ? scan->text[scan->at + ahead] : '\0';
 }
 
-static bool is_end(const struct lua_scan *scan)
+static bool is_end(const struct source_lua_scan *scan)
 {
     return scan->at >= scan->length;
 }
@@ -39,7 +39,7 @@ static bool is_space(char c)
 }
 
 /* One byte, or one newline of one or two bytes. */
-static void advance(struct lua_scan *scan)
+static void advance(struct source_lua_scan *scan)
 {
     char c = peek(scan, 0);
     char next = peek(scan, 1);
@@ -51,9 +51,9 @@ static void advance(struct lua_scan *scan)
         scan->at++;
 }
 
-void lua_scan_init(struct lua_scan *scan, const char *text, size_t length)
+void source_lua_init(struct source_lua_scan *scan, const char *text, size_t length)
 {
-    *scan = (struct lua_scan){.text = text, .length = length, .line = 1};
+    *scan = (struct source_lua_scan){.text = text, .length = length, .line = 1};
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
         scan->at = 3;
     if (peek(scan, 0) == '#')
@@ -62,7 +62,7 @@ void lua_scan_init(struct lua_scan *scan, const char *text, size_t length)
 }
 
 /* The length of a long bracket "[==[" that begins here, or 0. */
-static size_t long_bracket(const struct lua_scan *scan)
+static size_t long_bracket(const struct source_lua_scan *scan)
 {
     size_t n = 1;
     while (peek(scan, n) == '=')
@@ -70,7 +70,7 @@ static size_t long_bracket(const struct lua_scan *scan)
     return peek(scan, 0) == '[' && peek(scan, n) == '[' ? n + 1 : 0;
 }
 
-static bool is_closing(const struct lua_scan *scan, size_t bracket)
+static bool is_closing(const struct source_lua_scan *scan, size_t bracket)
 {
     for (size_t i = 1; i + 1 < bracket; i++)
         if (peek(scan, i) != '=')
@@ -79,7 +79,7 @@ static bool is_closing(const struct lua_scan *scan, size_t bracket)
 }
 
 /* From its first '[' to behind its last ']'. */
-static void long_text(struct lua_scan *scan, size_t bracket, const char *what)
+static void long_text(struct source_lua_scan *scan, size_t bracket, const char *what)
 {
     int line = scan->line;
     scan->at += bracket;
@@ -95,7 +95,7 @@ static void long_text(struct lua_scan *scan, size_t bracket, const char *what)
 }
 
 /* Behind the backslash. */
-static void escape(struct lua_scan *scan)
+static void escape(struct source_lua_scan *scan)
 {
     bool skips = peek(scan, 0) == 'z';
     if (!is_end(scan))
@@ -104,7 +104,7 @@ static void escape(struct lua_scan *scan)
         advance(scan);
 }
 
-static void short_string(struct lua_scan *scan)
+static void short_string(struct source_lua_scan *scan)
 {
     char quote = peek(scan, 0);
     int line = scan->line;
@@ -122,7 +122,7 @@ static void short_string(struct lua_scan *scan)
 }
 
 /* llex.c's read_numeral: digits, letters, dots, and a sign behind an exponent. */
-static void number(struct lua_scan *scan)
+static void number(struct source_lua_scan *scan)
 {
     char x = peek(scan, 1);
     bool hex = peek(scan, 0) == '0' && (x == 'x' || x == 'X');
@@ -139,7 +139,7 @@ static void number(struct lua_scan *scan)
     }
 }
 
-static void operator_of(struct lua_scan *scan)
+static void operator_of(struct source_lua_scan *scan)
 {
     static const char *const many[] = {"...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>"};
     for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
@@ -153,7 +153,7 @@ static void operator_of(struct lua_scan *scan)
     scan->at++;
 }
 
-static void comment(struct lua_scan *scan)
+static void comment(struct source_lua_scan *scan)
 {
     scan->at += 2;
     size_t bracket = long_bracket(scan);
@@ -165,7 +165,7 @@ static void comment(struct lua_scan *scan)
         scan->at++;
 }
 
-static void skip(struct lua_scan *scan)
+static void skip(struct source_lua_scan *scan)
 {
     while (!is_end(scan) && scan->unfinished == NULL) {
         if (is_space(peek(scan, 0)))
@@ -177,55 +177,56 @@ static void skip(struct lua_scan *scan)
     }
 }
 
-static enum lua_token_kind token_of(struct lua_scan *scan)
+static enum source_lua_kind token_of(struct source_lua_scan *scan)
 {
     char c = peek(scan, 0);
     size_t bracket = c == '[' ? long_bracket(scan) : 0;
     if (c == '"' || c == '\'') {
         short_string(scan);
-        return LUA_TOKEN_STRING;
+        return SOURCE_LUA_STRING;
     }
     if (bracket > 0) {
         long_text(scan, bracket, "string");
-        return LUA_TOKEN_STRING;
+        return SOURCE_LUA_STRING;
     }
     if (is_digit(c) || (c == '.' && is_digit(peek(scan, 1)))) {
         number(scan);
-        return LUA_TOKEN_NUMBER;
+        return SOURCE_LUA_NUMBER;
     }
     if (is_name(c)) {
         while (is_name(peek(scan, 0)))
             scan->at++;
-        return LUA_TOKEN_NAME;
+        return SOURCE_LUA_NAME;
     }
     operator_of(scan);
-    return LUA_TOKEN_OPERATOR;
+    return SOURCE_LUA_OPERATOR;
 }
 
-bool lua_scan_next(struct lua_scan *scan, struct lua_token *token)
+bool source_lua_next(struct source_lua_scan *scan, struct source_lua_token *token)
 {
     skip(scan);
-    *token = (struct lua_token){.offset = scan->at, .line = scan->line, .line_end = scan->line};
+    *token =
+        (struct source_lua_token){.offset = scan->at, .line = scan->line, .line_end = scan->line};
     if (is_end(scan) || scan->unfinished != NULL)
         return false;
     token->kind = token_of(scan);
     token->length = scan->at - token->offset;
     token->line_end = scan->line;
     if (scan->unfinished != NULL)
-        token->kind = LUA_TOKEN_END;
+        token->kind = SOURCE_LUA_END;
     return scan->unfinished == NULL;
 }
 
-bool lua_token_is(const char *text, const struct lua_token *token, const char *word)
+bool source_lua_is(const char *text, const struct source_lua_token *token, const char *word)
 {
-    return (token->kind == LUA_TOKEN_NAME || token->kind == LUA_TOKEN_OPERATOR) &&
+    return (token->kind == SOURCE_LUA_NAME || token->kind == SOURCE_LUA_OPERATOR) &&
            strlen(word) == token->length && memcmp(text + token->offset, word, token->length) == 0;
 }
 
-bool lua_token_literal(const char *text, const struct lua_token *token, const char **inside,
-                       size_t *length)
+bool source_lua_literal(const char *text, const struct source_lua_token *token, const char **inside,
+                        size_t *length)
 {
-    if (token->kind != LUA_TOKEN_STRING)
+    if (token->kind != SOURCE_LUA_STRING)
         return false;
     const char *from = text + token->offset;
     size_t edge = 1;

@@ -10,21 +10,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum lua_token_kind {
-    LUA_TOKEN_END,
-    LUA_TOKEN_NAME, /* keywords too */
-    LUA_TOKEN_STRING,
-    LUA_TOKEN_NUMBER,
-    LUA_TOKEN_OPERATOR, /* punctuation, and bytes Lua does not know */
+enum source_lua_kind {
+    SOURCE_LUA_END,
+    SOURCE_LUA_NAME, /* keywords too */
+    SOURCE_LUA_STRING,
+    SOURCE_LUA_NUMBER,
+    SOURCE_LUA_OPERATOR, /* punctuation, and bytes Lua does not know */
 };
 
-struct lua_token {
-    enum lua_token_kind kind;
+struct source_lua_token {
+    enum source_lua_kind kind;
     size_t offset, length;
     int line, line_end; /* where it begins and ends */
 };
 
-struct lua_scan {
+struct source_lua_scan {
     const char *text;
     size_t length, at;
     int line;
@@ -33,13 +33,13 @@ struct lua_scan {
 };
 
 /* Passes over a BOM and a first line that begins with '#'. */
-void lua_scan_init(struct lua_scan *scan, const char *text, size_t length);
+void source_lua_init(struct source_lua_scan *scan, const char *text, size_t length);
 /* False at the end, or when something is unfinished. */
-bool lua_scan_next(struct lua_scan *scan, struct lua_token *token);
+bool source_lua_next(struct source_lua_scan *scan, struct source_lua_token *token);
 /* True when the token's text is `word`, and it is no string. */
-bool lua_token_is(const char *text, const struct lua_token *token, const char *word);
+bool source_lua_is(const char *text, const struct source_lua_token *token, const char *word);
 /* The inside of a string token. False when it holds escapes. Borrowed. */
-bool lua_token_literal(const char *text, const struct lua_token *token, const char **inside,
-                       size_t *length);
+bool source_lua_literal(const char *text, const struct source_lua_token *token, const char **inside,
+                        size_t *length);
 
 #endif

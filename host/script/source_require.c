@@ -20,48 +20,48 @@ static bool is_stdlib(const char *name, size_t length)
 
 /* Four tokens are enough to see `require ( "x" )`; [0] is the one before. */
 struct require_window {
-    struct lua_token tokens[5];
+    struct source_lua_token tokens[5];
 };
 
-static void window_move(struct require_window *window, const struct lua_token *token)
+static void window_move(struct require_window *window, const struct source_lua_token *token)
 {
     memmove(window->tokens, window->tokens + 1, sizeof window->tokens - sizeof *token);
     window->tokens[4] = *token;
 }
 
 /* The literal argument when window [1] is `require` as a plain name. */
-static bool window_require(const char *text, const struct require_window *window,
-                           const char **name, size_t *length)
+static bool window_require(const char *text, const struct require_window *window, const char **name,
+                           size_t *length)
 {
     static const char *const others[] = {".", ":", "function", "goto", "local"};
-    const struct lua_token *tokens = window->tokens;
-    if (!lua_token_is(text, &tokens[1], "require"))
+    const struct source_lua_token *tokens = window->tokens;
+    if (!source_lua_is(text, &tokens[1], "require"))
         return false;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (lua_token_is(text, &tokens[0], others[i]))
+        if (source_lua_is(text, &tokens[0], others[i]))
             return false;
-    if (lua_token_literal(text, &tokens[2], name, length))
+    if (source_lua_literal(text, &tokens[2], name, length))
         return true;
-    return lua_token_is(text, &tokens[2], "(") &&
-           lua_token_literal(text, &tokens[3], name, length) &&
-           (lua_token_is(text, &tokens[4], ")") || lua_token_is(text, &tokens[4], ","));
+    return source_lua_is(text, &tokens[2], "(") &&
+           source_lua_literal(text, &tokens[3], name, length) &&
+           (source_lua_is(text, &tokens[4], ")") || source_lua_is(text, &tokens[4], ","));
 }
 
 struct source_require *source_requires(const struct neap_source_file *file, size_t *count)
 {
     struct source_require *list = NULL;
     struct require_window window = {0};
-    struct lua_scan scan;
-    struct lua_token token;
+    struct source_lua_scan scan;
+    struct source_lua_token token;
     const char *name;
     size_t length;
     int ended = 0;
     *count = 0;
     if (memmem(file->text, file->length, "require", 7) == NULL)
         return NULL;
-    lua_scan_init(&scan, file->text, file->length);
+    source_lua_init(&scan, file->text, file->length);
     while (ended < 4) { /* the window passes over the last tokens too */
-        ended += lua_scan_next(&scan, &token) ? 0 : 1;
+        ended += source_lua_next(&scan, &token) ? 0 : 1;
         window_move(&window, &token);
         if (!window_require(file->text, &window, &name, &length) || is_stdlib(name, length))
             continue;

@@ -42,29 +42,74 @@ static enum neap_error_code refused(const char *sql, size_t length)
 static void test_pg_sql__transaction_control_in_every_spelling(void **state)
 {
     static const char *const texts[] = {
-        "BEGIN", "begin;", "BeGiN wOrK", "begin isolation level serializable", "START TRANSACTION",
-        "start transaction read only", "COMMIT", "commit work", "COMMIT AND CHAIN",
-        "commit and no chain", "END", "end transaction", "ROLLBACK", "rollback work",
-        "ROLLBACK AND CHAIN", "ABORT", "abort and chain", "SAVEPOINT a", "savepoint \"A\"",
-        "RELEASE a", "release savepoint a", "ROLLBACK TO a", "rollback to savepoint a",
-        "rollback work to savepoint a", "PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'",
-        "ROLLBACK PREPARED 'x'", "SET TRANSACTION READ ONLY", "set local transaction read only",
-        "SET TRANSACTION SNAPSHOT '1'", "set transaction isolation level repeatable read",
+        "BEGIN",
+        "begin;",
+        "BeGiN wOrK",
+        "begin isolation level serializable",
+        "START TRANSACTION",
+        "start transaction read only",
+        "COMMIT",
+        "commit work",
+        "COMMIT AND CHAIN",
+        "commit and no chain",
+        "END",
+        "end transaction",
+        "ROLLBACK",
+        "rollback work",
+        "ROLLBACK AND CHAIN",
+        "ABORT",
+        "abort and chain",
+        "SAVEPOINT a",
+        "savepoint \"A\"",
+        "RELEASE a",
+        "release savepoint a",
+        "ROLLBACK TO a",
+        "rollback to savepoint a",
+        "rollback work to savepoint a",
+        "PREPARE TRANSACTION 'x'",
+        "COMMIT PREPARED 'x'",
+        "ROLLBACK PREPARED 'x'",
+        "SET TRANSACTION READ ONLY",
+        "set local transaction read only",
+        "SET TRANSACTION SNAPSHOT '1'",
+        "set transaction isolation level repeatable read",
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-        "SET transaction_isolation = 'serializable'", "set local transaction_read_only to on",
-        "set session transaction_deferrable = off", "SET \"transaction_read_only\" = on",
-        "SET \"TRANSACTION_READ_ONLY\" = on", "SET U&\"transaction\\005fread_only\" = on",
-        "RESET transaction_isolation", "reset transaction_read_only",
-        "SET transaction_isolation TO DEFAULT", "DISCARD ALL", "discard plans", ";COMMIT",
+        "SET transaction_isolation = 'serializable'",
+        "set local transaction_read_only to on",
+        "set session transaction_deferrable = off",
+        "SET \"transaction_read_only\" = on",
+        "SET \"TRANSACTION_READ_ONLY\" = on",
+        "SET U&\"transaction\\005fread_only\" = on",
+        "RESET transaction_isolation",
+        "reset transaction_read_only",
+        "SET transaction_isolation TO DEFAULT",
+        "DISCARD ALL",
+        "discard plans",
+        ";COMMIT",
         ";;; COMMIT",
-        "/* a /* nested */ b */ COMMIT", "-- x\nCOMMIT", "--x\n;-- y\n/**/COMMIT/**/;",
-        "\n\t COMMIT \n;", "COMMIT -- x", "COMMIT;;", ("\xEF\xBB\xBF" "COMMIT"),
+        "/* a /* nested */ b */ COMMIT",
+        "-- x\nCOMMIT",
+        "--x\n;-- y\n/**/COMMIT/**/;",
+        "\n\t COMMIT \n;",
+        "COMMIT -- x",
+        "COMMIT;;",
+        ("\xEF\xBB\xBF"
+         "COMMIT"),
         /* newer than the parser, or not yet invented */
-        "COMMIT FASTER", "begin new style", "SET TRANSACTION SOMETHING NEW", "ROLLBACK SOON",
-        "/* c */ SET LOCAL transaction_read_only = on, x", "END QUICKLY", "RELEASE ALL OF THEM",
-        "SET SESSION CHARACTERISTICS AS NEW", "DISCARD everything",
-        "SET U&\"transaction\\005fread_only\" = on anew", "PREPARE TRANSACTION x y",
-        "START AGAIN", "SAVEPOINT a b", "ABORT MISSION",
+        "COMMIT FASTER",
+        "begin new style",
+        "SET TRANSACTION SOMETHING NEW",
+        "ROLLBACK SOON",
+        "/* c */ SET LOCAL transaction_read_only = on, x",
+        "END QUICKLY",
+        "RELEASE ALL OF THEM",
+        "SET SESSION CHARACTERISTICS AS NEW",
+        "DISCARD everything",
+        "SET U&\"transaction\\005fread_only\" = on anew",
+        "PREPARE TRANSACTION x y",
+        "START AGAIN",
+        "SAVEPOINT a b",
+        "ABORT MISSION",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -75,8 +120,12 @@ static void test_pg_sql__transaction_control_in_every_spelling(void **state)
 static void test_pg_sql__transaction_control_among_others(void **state)
 {
     static const char *const texts[] = {
-        "CREATE TABLE a(); COMMIT; CREATE TABLE b()", "select 1; rollback", "begin; select 1",
-        "select ';'; /* ; */ commit", "SELECT $$;$$; COMMIT", "select 1; SET TRANSACTION READ ONLY",
+        "CREATE TABLE a(); COMMIT; CREATE TABLE b()",
+        "select 1; rollback",
+        "begin; select 1",
+        "select ';'; /* ; */ commit",
+        "SELECT $$;$$; COMMIT",
+        "select 1; SET TRANSACTION READ ONLY",
         "MERGE INTO a USING b ON true WHEN NOT MATCHED BY SOURCE THEN DELETE; COMMIT",
         "create function f() returns int begin atomic; select 1; end; COMMIT",
         "select 1; set transaction_isolation = 'serializable'",
@@ -90,14 +139,21 @@ static void test_pg_sql__transaction_control_among_others(void **state)
 static void test_pg_sql__not_transaction_control(void **state)
 {
     static const char *const texts[] = {
-        "select 'COMMIT'", "select 1 -- ; commit", "select \"commit\" from begin_",
-        "DO $$ BEGIN COMMIT; END $$", "create table commit_log (a int)", "call commit_it()",
-        "select set_config('transaction_read_only', 'on', true)", "set constraints all immediate",
+        "select 'COMMIT'",
+        "select 1 -- ; commit",
+        "select \"commit\" from begin_",
+        "DO $$ BEGIN COMMIT; END $$",
+        "create table commit_log (a int)",
+        "call commit_it()",
+        "select set_config('transaction_read_only', 'on', true)",
+        "set constraints all immediate",
         "create function f() returns int language sql begin atomic select 1; select 2; end",
         "create function f() returns int as $$ begin; commit; $$ language sql",
         "create rule r as on insert to a do (delete from b; delete from c)",
-        "prepare p as select 1", "set default_transaction_isolation = 'serializable'",
-        "comment on table a is 'BEGIN; COMMIT'", "MERGE \"commit\" NEW SYNTAX",
+        "prepare p as select 1",
+        "set default_transaction_isolation = 'serializable'",
+        "comment on table a is 'BEGIN; COMMIT'",
+        "MERGE \"commit\" NEW SYNTAX",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -257,8 +313,9 @@ static void test_pg_sql__fingerprint_and_verb(void **state)
 /* libpg_query would overflow the stack on these. */
 static void test_pg_sql__deep_text_does_not_crash(void **state)
 {
-    static const char *const units[] = {"+1", "(", "not ", "- ", " union all select 1", "::int",
-                                        "[", "case when ", " join b on true"};
+    static const char *const units[] = {
+        "+1", "(",          "not ",           "- ", " union all select 1", "::int",
+        "[",  "case when ", " join b on true"};
     (void)state;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         size_t length = strlen(units[i]), count = 200000;

@@ -30,8 +30,8 @@ static void check_section(const char *text, const struct neap_sql_section *secti
     char *out = neap_strdup("");
     for (size_t i = 0; i < section->count; i++) {
         const struct pg_sql_part *part = &section->statements[i];
-        char *next = neap_format("%s%d:%.*s|", out, part->line, (int)part->length,
-                                 text + part->offset);
+        char *next =
+            neap_format("%s%d:%.*s|", out, part->line, (int)part->length, text + part->offset);
         free(out);
         out = next;
     }
@@ -175,7 +175,8 @@ static void test_sections__refusals(void **state)
     check_refused("-- neap: step a\n" UP, contract, 1, "transaction false");
     check_refused("-- neap: transaction false\n" UP, contract, 2, "belongs to a step");
     check_refused("-- neap: transaction false\n-- neap: step a\n" UP VERIFY DOWN
-                  "-- neap: step a\n", contract, 9, "two steps are named");
+                  "-- neap: step a\n",
+                  contract, 9, "two steps are named");
     check_refused("-- neap: transaction false\n-- neap: step\n", contract, 2, "needs a name");
 }
 
@@ -190,8 +191,9 @@ static void test_sections__statements_that_cannot_be(void **state)
                   NEAP_ERR_DB_NO_TRANSACTION, 2, "CONCURRENTLY");
     check_refused(UP "-- neap: verify\ndelete from a;\n" DOWN, NEAP_ERR_SCRIPT_CONTRACT, 4,
                   "DELETE in verify");
-    check_refused(UP "-- neap: verify\nwith d as (delete from a returning 1) select true from d;\n"
-                  DOWN, NEAP_ERR_SCRIPT_CONTRACT, 4, "in verify");
+    check_refused(
+        UP "-- neap: verify\nwith d as (delete from a returning 1) select true from d;\n" DOWN,
+        NEAP_ERR_SCRIPT_CONTRACT, 4, "in verify");
     check_refused("-- neap: up\ncopy a from stdin;\n" VERIFY DOWN, NEAP_ERR_SCRIPT_CONTRACT, 2,
                   "COPY");
     check_refused("-- neap: up\nselect 'x;\n" VERIFY DOWN, NEAP_ERR_SCRIPT_SYNTAX, 2, "string");
@@ -232,17 +234,31 @@ static uint32_t random_below(uint32_t below)
 
 static void test_sections__mutated_files_do_not_crash(void **state)
 {
-    static const char *const lines[] = {
-        "-- neap: up\n", "-- neap: verify\n", "-- neap: down\n", "-- neap: irreversible x\n",
-        "-- neap: unverified y\n", "-- neap: transaction false\n", "-- neap: step a\n",
-        "-- neap: step b\n", "-- neap: requires 1, 2\n", "select 1;\n", "select 'x", "';\n",
-        "$$", "/* ", " */\n", "vacuum;\n", "\\restrict x\n", "-- neap: timeout 3s\n", "-- x\n"};
+    static const char *const lines[] = {"-- neap: up\n",
+                                        "-- neap: verify\n",
+                                        "-- neap: down\n",
+                                        "-- neap: irreversible x\n",
+                                        "-- neap: unverified y\n",
+                                        "-- neap: transaction false\n",
+                                        "-- neap: step a\n",
+                                        "-- neap: step b\n",
+                                        "-- neap: requires 1, 2\n",
+                                        "select 1;\n",
+                                        "select 'x",
+                                        "';\n",
+                                        "$$",
+                                        "/* ",
+                                        " */\n",
+                                        "vacuum;\n",
+                                        "\\restrict x\n",
+                                        "-- neap: timeout 3s\n",
+                                        "-- x\n"};
     (void)state;
     for (int i = 0; i < 20000; i++) {
         char *text = neap_strdup("");
         for (uint32_t n = random_below(12); n > 0; n--) {
-            char *next = neap_format("%s%s", text,
-                                     lines[random_below(sizeof lines / sizeof *lines)]);
+            char *next =
+                neap_format("%s%s", text, lines[random_below(sizeof lines / sizeof *lines)]);
             free(text);
             text = next;
         }

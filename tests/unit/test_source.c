@@ -22,9 +22,9 @@
 static char project[] = "/tmp/neap-source-XXXXXX";
 
 static const char *const dirs[] = {"migrations", "lib", "lib/deep", "lib/pack"};
-static const char *const paths[] = {
-    "migrations/1_a.lua", "migrations/1_a.sql", "lib/one.lua", "lib/two.lua", "lib/deep/three.lua",
-    "lib/pack/init.lua", "lib/out.lua", "lib/bad.lua", "lib/big.lua"};
+static const char *const paths[] = {"migrations/1_a.lua", "migrations/1_a.sql", "lib/one.lua",
+                                    "lib/two.lua",        "lib/deep/three.lua", "lib/pack/init.lua",
+                                    "lib/out.lua",        "lib/bad.lua",        "lib/big.lua"};
 
 static char *place(const char *name)
 {
@@ -109,8 +109,8 @@ static void check_refused(const char *path, enum neap_error_code code, const cha
 
 static struct neap_hash token_hash(const char *text, size_t length, enum neap_source_kind kind)
 {
-    struct neap_source_file file = {.path = neap_strdup("x"), .text = neap_alloc(length + 1),
-                                    .length = length};
+    struct neap_source_file file = {
+        .path = neap_strdup("x"), .text = neap_alloc(length + 1), .length = length};
     struct neap_error err = {0};
     memcpy(file.text, text, length);
     if (!source_file_look(&file, kind, &err))
@@ -131,7 +131,8 @@ static void test_source__lua_cosmetic_changes(void **state)
 {
     static const char *const pairs[][2] = {
         {"a = 1", "a=1"},
-        {"a = 1", "\xEF\xBB\xBF" "a = 1 -- c"},
+        {"a = 1", "\xEF\xBB\xBF"
+                  "a = 1 -- c"},
         {"a = 1\nb = 2\n", "a = 1\r\nb = 2\r\n"},
         {"a = 1", "--[[ x ]] a --[==[ ]] ]==] =\n\n1"},
         {"a = [[x\ny]]", "a = [[x\r\ny]]"},
@@ -149,12 +150,24 @@ static void test_source__lua_cosmetic_changes(void **state)
 static void test_source__lua_semantic_changes(void **state)
 {
     static const char *const pairs[][2] = {
-        {"a = 1", "a = 2"},       {"a = 1", "a = 1.0"},       {"a b", "ab"},
-        {"a = 'x'", "a = \"x\""}, {"a = 'x -- y'", "a = 'x'"}, {"a = [[x]]", "a = [[ x]]"},
-        {"a = '1'", "a = 1"},     {"a = [[--x]]", "a = [[]]"}, {"a - -b", "a--b"},
-        {"a .. b", "a . . b"},    {"a = b\n(c)", "a = b;(c)"}, {"a = 'b' 'c'", "a = 'b\\' \\'c'"},
-        {"a = 'x\\'--'", "a = 'x\\''"}, {"a = \"\\z  \n b\"", "a = \"b\""}, {"", "a"},
-        {"a = [==[ ]] ]==]", "a = [[ ]] ]]"}, {"a < = b", "a <= b"}, {"1 ..2", "1. .2"},
+        {"a = 1", "a = 2"},
+        {"a = 1", "a = 1.0"},
+        {"a b", "ab"},
+        {"a = 'x'", "a = \"x\""},
+        {"a = 'x -- y'", "a = 'x'"},
+        {"a = [[x]]", "a = [[ x]]"},
+        {"a = '1'", "a = 1"},
+        {"a = [[--x]]", "a = [[]]"},
+        {"a - -b", "a--b"},
+        {"a .. b", "a . . b"},
+        {"a = b\n(c)", "a = b;(c)"},
+        {"a = 'b' 'c'", "a = 'b\\' \\'c'"},
+        {"a = 'x\\'--'", "a = 'x\\''"},
+        {"a = \"\\z  \n b\"", "a = \"b\""},
+        {"", "a"},
+        {"a = [==[ ]] ]==]", "a = [[ ]] ]]"},
+        {"a < = b", "a <= b"},
+        {"1 ..2", "1. .2"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
@@ -324,9 +337,8 @@ static void test_source__bundle_round_trip(void **state)
 static struct neap_source source_of(const char *path, const char *text)
 {
     struct neap_source source = {.file_count = 1, .files = neap_alloc(sizeof *source.files)};
-    source.files[0] = (struct neap_source_file){.path = neap_strdup(path),
-                                                .text = neap_strdup(text),
-                                                .length = strlen(text)};
+    source.files[0] = (struct neap_source_file){
+        .path = neap_strdup(path), .text = neap_strdup(text), .length = strlen(text)};
     return source;
 }
 
@@ -457,8 +469,8 @@ static void test_source__mutated_texts_do_not_crash(void **state)
     (void)state;
     for (int i = 0; i < 30000; i++) {
         size_t length = 1 + random_below(sizeof seed - 1);
-        struct neap_source_file file = {.path = neap_strdup("x"), .text = neap_alloc(length + 1),
-                                        .length = length};
+        struct neap_source_file file = {
+            .path = neap_strdup("x"), .text = neap_alloc(length + 1), .length = length};
         memcpy(file.text, seed + random_below((uint32_t)(sizeof seed - length)), length);
         for (uint32_t n = random_below(6); n > 0; n--)
             file.text[random_below((uint32_t)length)] = bytes[random_below(sizeof bytes - 1)];
