@@ -21,9 +21,9 @@
 struct glue_context {
     struct neap_run *run;
     struct neap_loop *loop;
-    lua_State *main;      /* the state's main thread */
+    lua_State *main;             /* the state's main thread */
     lua_State *volatile running; /* the coroutine that runs now, for the stop's hook */
-    void *host;           /* floor 4's own */
+    void *host;                  /* floor 4's own */
     /* Counts bytes held for the script outside Lua (negative: given back); false,
      * nothing counted, when they would pass the cap. NULL: no cap. */
     bool (*charge)(struct glue_context *context, int64_t bytes);
@@ -67,11 +67,18 @@ bool glue_where(lua_State *L, const char **file, int *line);
 /* A string argument for SQL, a name or a path: NUL is refused. */
 const char *glue_check_text(lua_State *L, int index, const char *what, size_t *length);
 
-enum glue_opt_kind { GLUE_OPT_BOOL, GLUE_OPT_INTEGER, GLUE_OPT_TEXT, GLUE_OPT_DURATION, GLUE_OPT_SIZE };
+enum glue_opt_kind {
+    GLUE_OPT_BOOL,
+    GLUE_OPT_INTEGER,
+    GLUE_OPT_TEXT,
+    GLUE_OPT_DURATION,
+    GLUE_OPT_SIZE
+};
 struct glue_opt {
     const char *name;
     enum glue_opt_kind kind;
-    size_t offset; /* into the options struct: bool, int64_t, const char *, int64_t ms, int64_t bytes */
+    size_t offset; /* into the options struct: bool, int64_t, const char *, int64_t ms, int64_t
+                      bytes */
 };
 /* Reads the table at `index` (absent or nil: nothing changes) by the rows, which
  * end with {0}; an unknown key raises with the nearest known one. */
@@ -79,20 +86,21 @@ void glue_opt_read(lua_State *L, int index, const struct glue_opt *rows, void *o
 
 /* One function of a binding. */
 struct glue_function {
-    const char *name;         /* "exec" */
+    const char *name; /* "exec" */
     enum neap_effect effect;
     lua_CFunction call;
-    const char *arguments;    /* "sql: string, ...: any" */
-    const char *returns;      /* "integer" */
-    const char *doc;          /* one sentence, beginning with a verb */
+    const char *arguments; /* "sql: string, ...: any" */
+    const char *returns;   /* "integer" */
+    const char *doc;       /* one sentence, beginning with a verb */
 };
 /* A class (handle) or a module; rows end with {0}. */
 struct glue_class {
-    const char *name;         /* "neap.pg.Conn" */
+    const char *name; /* "neap.pg.Conn" */
     const char *doc;
     const struct glue_function *functions;
-    void (*close)(void *handle); /* idempotent; never blocks on the network, never raises; or NULL */
-    size_t size;              /* of the userdata */
+    void (*close)(
+        void *handle); /* idempotent; never blocks on the network, never raises; or NULL */
+    size_t size;       /* of the userdata */
 };
 /* Creates the metatable (__index frozen, __gc, __close, __name, __tostring,
  * __metatable locked); idempotent in a state. */

@@ -19,7 +19,7 @@ static const char null_key = 0;
 /* A pointer to a static const row as an upvalue: Lua has no const light userdata. */
 static void push_class(lua_State *L, const struct glue_class *class)
 {
-    lua_pushlightuserdata(L, (void *)(uintptr_t)class);
+    lua_pushlightuserdata(L, (void *)(uintptr_t) class);
 }
 
 static const struct glue_class *class_of(lua_State *L)

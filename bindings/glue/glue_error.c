@@ -15,7 +15,7 @@
 
 #define ERROR_CLASS "neap.Error"
 #define ERROR_TEXT_MAX ((size_t)16 * 1024) /* a script's 10 MB error string is cut here */
-#define TABLE_FIELD_MAX 100 /* how far an error table is searched for its message */
+#define TABLE_FIELD_MAX 100                /* how far an error table is searched for its message */
 
 static const struct neap_error *error_check(lua_State *L, int index)
 {
@@ -57,9 +57,9 @@ static int error_index(lua_State *L)
     const struct {
         const char *name, *text;
     } texts[] = {
-        {"code", row->code},     {"message", err->message},
-        {"detail", err->detail}, {"hint", err->hint != NULL ? err->hint : row->next},
-        {"sql", err->sql},       {"sqlstate", err->sqlstate},
+        {"code", row->code},       {"message", err->message},
+        {"detail", err->detail},   {"hint", err->hint != NULL ? err->hint : row->next},
+        {"sql", err->sql},         {"sqlstate", err->sqlstate},
         {"file", err->where_file}, {"traceback", err->traceback},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -106,8 +106,9 @@ static int error_gc(lua_State *L)
 static void push_metatable(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"__index", error_index},   {"__tostring", error_tostring}, {"__concat", error_concat},
-        {"__newindex", error_newindex}, {"__gc", error_gc},         {NULL, NULL},
+        {"__index", error_index},   {"__tostring", error_tostring},
+        {"__concat", error_concat}, {"__newindex", error_newindex},
+        {"__gc", error_gc},         {NULL, NULL},
     };
     if (luaL_newmetatable(L, ERROR_CLASS)) {
         luaL_setfuncs(L, methods, 0);
@@ -270,7 +271,8 @@ void glue_error_of(lua_State *L, int index, struct neap_error *err)
         neap_error_set(err, NEAP_ERR_SCRIPT_ERROR, "the script raised the number %.14g",
                        lua_tonumber(L, index));
     } else {
-        neap_error_set(err, NEAP_ERR_SCRIPT_ERROR, "the script raised a %s value instead of a message",
+        neap_error_set(err, NEAP_ERR_SCRIPT_ERROR,
+                       "the script raised a %s value instead of a message",
                        lua_typename(L, type < 0 ? LUA_TNIL : type));
     }
 }

@@ -40,8 +40,9 @@ static void read_unit(lua_State *L, const struct glue_opt *row, int64_t *out)
     struct neap_error err = {0};
     bool is_size = row->kind == GLUE_OPT_SIZE;
     if (lua_type(L, -1) != LUA_TSTRING) {
-        refuse_type(L, row, is_size ? "a size with its unit (\"64MB\")"
-                                    : "a duration with its unit (\"30s\")");
+        refuse_type(L, row,
+                    is_size ? "a size with its unit (\"64MB\")"
+                            : "a duration with its unit (\"30s\")");
         return;
     }
     const char *text = glue_check_text(L, -1, row->name, NULL);

@@ -65,6 +65,10 @@ struct neap_script_db {
     bool transaction;
     bool read_only;
     bool index_ours;
+    /* Sets up and checks a connection that the script opens with db:connect (role,
+     * timeouts, identity), or NULL. */
+    bool (*opened)(void *arg, struct pg_client *client, struct neap_error *err);
+    void *opened_arg;
 };
 
 /* Runs up, verify or down of step `index`. On return every statement has
@@ -73,7 +77,9 @@ struct neap_script_db {
  * with its why; an unverified verify succeeds. */
 bool neap_script_call(struct neap_script *script, size_t index, enum neap_script_part part,
                       const struct neap_script_db *db, struct neap_error *err);
-void neap_script_close(struct neap_script *script); /* NULL is allowed */
+/* NULL is allowed. Before the clients of its calls are closed: what a stopped
+ * script left open refers to them. */
+void neap_script_close(struct neap_script *script);
 
 /* Runs a configuration chunk (neap.lua) in the same sandbox without bindings
  * (`env "NAME"` reads one environment variable; everything else as in scripts)

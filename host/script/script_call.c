@@ -29,6 +29,7 @@ struct call {
     size_t index;
     enum neap_script_part part;
     const struct neap_script_db *db;
+    const struct neap_source *source;
     int64_t memory_bytes;
 };
 
@@ -137,6 +138,17 @@ static int end_call(lua_State *L, int status, lua_KContext context)
     return 1;
 }
 
+/* Nobody looks at the result of db:exec on this line: it need not be waited for. */
+static bool is_unlooked(void *arg, const char *path, int line)
+{
+    const struct neap_source *source = arg;
+    for (size_t i = 0; i < source->file_count; i++) {
+        if (strcmp(source->files[i].path, path) == 0)
+            return neap_source_exec_unlooked(&source->files[i], line);
+    }
+    return false;
+}
+
 /* Pushes db (nil without a client). */
 static void push_db(lua_State *L, const struct call *call)
 {
@@ -150,7 +162,11 @@ static void push_db(lua_State *L, const struct call *call)
                                      .control = db->control,
                                      .conninfo = db->conninfo,
                                      .row_max_bytes = call->memory_bytes / 2,
-                                     .index_ours = db->index_ours};
+                                     .index_ours = db->index_ours,
+                                     .unlooked = is_unlooked,
+                                     .unlooked_arg = (void *)(uintptr_t)call->source,
+                                     .opened = db->opened,
+                                     .opened_arg = db->opened_arg};
     pg_lua_open(L);
     pg_lua_push(L, db->client, &rule);
 }
@@ -260,7 +276,7 @@ bool neap_script_call(struct neap_script *script, size_t index, enum neap_script
                       const struct neap_script_db *db, struct neap_error *err)
 {
     struct neap_error own = {0};
-    struct call call = {.index = index, .part = part, .db = db};
+    struct call call = {.index = index, .part = part, .db = db, .source = script->source};
     const struct neap_step_def *step = &script->def->steps[index];
     if (part == NEAP_PART_VERIFY && step->unverified != NULL)
         return true;

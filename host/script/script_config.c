@@ -116,11 +116,10 @@ static json_t *object_of(struct walk *walk)
     lua_pushnil(walk->L);
     while (lua_next(walk->L, -2)) {
         size_t length = 0;
-        const char *key = lua_type(walk->L, -2) == LUA_TSTRING
-                              ? lua_tolstring(walk->L, -2, &length) : NULL;
+        const char *key =
+            lua_type(walk->L, -2) == LUA_TSTRING ? lua_tolstring(walk->L, -2, &length) : NULL;
         json_t *item = key == NULL || strlen(key) != length || !neap_text_is_utf8(key, length)
-                           ? refuse(walk, "a key must be a name",
-                                    luaL_typename(walk->L, -2))
+                           ? refuse(walk, "a key must be a name", luaL_typename(walk->L, -2))
                            : value_of(walk);
         lua_pop(walk->L, 1);
         if (item == NULL) {
@@ -141,8 +140,8 @@ static json_t *table_of(struct walk *walk)
         return refuse(walk, "tables are nested too deeply", NULL);
     walk->depth++;
     lua_Integer length = (lua_Integer)lua_rawlen(walk->L, -1);
-    json_t *json = length > 0 ? list_of(walk, length < VALUE_MAX ? length : VALUE_MAX)
-                              : object_of(walk);
+    json_t *json =
+        length > 0 ? list_of(walk, length < VALUE_MAX ? length : VALUE_MAX) : object_of(walk);
     walk->depth--;
     return json;
 }
@@ -175,7 +174,8 @@ static json_t *value_of(struct walk *walk)
     case LUA_TTABLE:
         return table_of(walk);
     default:
-        return refuse(walk, "a value must be a text, a number, true, false or a table", luaL_typename(L, -1));
+        return refuse(walk, "a value must be a text, a number, true, false or a table",
+                      luaL_typename(L, -1));
     }
 }
 

@@ -158,10 +158,12 @@ static void read_part(lua_State *L, int index, const char *key, bool irreversibl
         lua_pop(L, 1);
         return;
     }
-    const char *other = why == NULL ? "" : irreversible ? ", or irreversible \"why\""
-                                                        : ", or unverified \"why\"";
+    const char *other = why == NULL    ? ""
+                        : irreversible ? ", or irreversible \"why\""
+                                       : ", or unverified \"why\"";
     if (type == LUA_TNIL)
-        glue_raise_code(L, NEAP_ERR_SCRIPT_CONTRACT, "%s is missing: give a function%s", key, other);
+        glue_raise_code(L, NEAP_ERR_SCRIPT_CONTRACT, "%s is missing: give a function%s", key,
+                        other);
     glue_raise_code(L, NEAP_ERR_SCRIPT_CONTRACT, "%s must be a function%s; got a %s", key, other,
                     reason != NULL ? "reason for another key" : lua_typename(L, type));
 }

@@ -83,9 +83,9 @@ static int resume(lua_State *L, lua_State *thread, int argument_count)
 static bool is_run_error(lua_State *L)
 {
     const struct neap_error *err = glue_error_peek(L, -1);
-    return err != NULL && (err->code == NEAP_ERR_RUN_DEADLINE ||
-                           err->code == NEAP_ERR_RUN_INTERRUPTED ||
-                           err->code == NEAP_ERR_RUN_TERMINATED);
+    return err != NULL &&
+           (err->code == NEAP_ERR_RUN_DEADLINE || err->code == NEAP_ERR_RUN_INTERRUPTED ||
+            err->code == NEAP_ERR_RUN_TERMINATED);
 }
 
 static int coroutine_resume(lua_State *L)
@@ -198,12 +198,15 @@ static int coroutine_close(lua_State *L)
 
 void neap_script_coroutine_push(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"create", coroutine_create},   {"wrap", coroutine_wrap},
-        {"resume", coroutine_resume},   {"yield", coroutine_yield},
-        {"status", coroutine_status},   {"running", coroutine_running},
-        {"close", coroutine_close},     {"isyieldable", coroutine_isyieldable},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"create", coroutine_create},
+                                         {"wrap", coroutine_wrap},
+                                         {"resume", coroutine_resume},
+                                         {"yield", coroutine_yield},
+                                         {"status", coroutine_status},
+                                         {"running", coroutine_running},
+                                         {"close", coroutine_close},
+                                         {"isyieldable", coroutine_isyieldable},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     glue_freeze(L);
 }

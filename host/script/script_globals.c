@@ -133,8 +133,7 @@ static int sandbox_rawset(lua_State *L)
     luaL_checkany(L, 3);
     lua_settop(L, 3);
     if (glue_is_frozen(L, 1) || lua_topointer(L, 1) == neap_script_state_of(L)->env)
-        return glue_raise_code(L, NEAP_ERR_SCRIPT_ARGUMENT,
-                               "this table is read-only for scripts");
+        return glue_raise_code(L, NEAP_ERR_SCRIPT_ARGUMENT, "this table is read-only for scripts");
     lua_rawset(L, 1);
     return 1;
 }
@@ -185,9 +184,9 @@ static int global_refuse(lua_State *L)
 /* globals | globals */
 static void add_stock(lua_State *L)
 {
-    static const char *const names[] = {
-        "assert", "error",  "ipairs", "next",     "pairs",        "rawequal", "rawget",
-        "rawlen", "select", "type",   "tonumber", "getmetatable", "tostring", "_VERSION"};
+    static const char *const names[] = {"assert",   "error",        "ipairs",   "next",    "pairs",
+                                        "rawequal", "rawget",       "rawlen",   "select",  "type",
+                                        "tonumber", "getmetatable", "tostring", "_VERSION"};
     lua_pushglobaltable(L);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         lua_getfield(L, -1, names[i]);
@@ -200,7 +199,7 @@ static void add_stock(lua_State *L)
  * log10, …), and a newer Lua may bring what nobody has looked at. */
 struct library {
     const char *name;
-    const char *fields[32]; /* NULL-terminated */
+    const char *fields[32];          /* NULL-terminated */
     void (*close_off)(lua_State *L); /* table | frozen table */
 };
 
@@ -213,9 +212,9 @@ static const struct library libraries[] = {
      {"concat", "insert", "move", "pack", "remove", "sort", "unpack"},
      neap_script_table_push},
     {"math",
-     {"abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log",
-      "max", "maxinteger", "min", "mininteger", "modf", "pi", "rad", "random", "randomseed", "sin",
-      "sqrt", "tan", "tointeger", "type", "ult"},
+     {"abs",  "acos",   "asin",       "atan", "ceil",       "cos", "deg",        "exp",  "floor",
+      "fmod", "huge",   "log",        "max",  "maxinteger", "min", "mininteger", "modf", "pi",
+      "rad",  "random", "randomseed", "sin",  "sqrt",       "tan", "tointeger",  "type", "ult"},
      glue_freeze},
     {"utf8", {"char", "charpattern", "codepoint", "codes", "len", "offset"}, glue_freeze},
 };

@@ -61,17 +61,38 @@ static bool class_has(int class, int c)
 {
     bool has;
     switch (tolower(class)) {
-    case 'a': has = isalpha(c) != 0; break;
-    case 'c': has = iscntrl(c) != 0; break;
-    case 'd': has = isdigit(c) != 0; break;
-    case 'g': has = isgraph(c) != 0; break;
-    case 'l': has = islower(c) != 0; break;
-    case 'p': has = ispunct(c) != 0; break;
-    case 's': has = isspace(c) != 0; break;
-    case 'u': has = isupper(c) != 0; break;
-    case 'w': has = isalnum(c) != 0; break;
-    case 'x': has = isxdigit(c) != 0; break;
-    default: return class == c;
+    case 'a':
+        has = isalpha(c) != 0;
+        break;
+    case 'c':
+        has = iscntrl(c) != 0;
+        break;
+    case 'd':
+        has = isdigit(c) != 0;
+        break;
+    case 'g':
+        has = isgraph(c) != 0;
+        break;
+    case 'l':
+        has = islower(c) != 0;
+        break;
+    case 'p':
+        has = ispunct(c) != 0;
+        break;
+    case 's':
+        has = isspace(c) != 0;
+        break;
+    case 'u':
+        has = isupper(c) != 0;
+        break;
+    case 'w':
+        has = isalnum(c) != 0;
+        break;
+    case 'x':
+        has = isxdigit(c) != 0;
+        break;
+    default:
+        return class == c;
     }
     return isupper(class) ? !has : has;
 }
@@ -100,10 +121,14 @@ static bool set_has(const char *set, const char *last, int c)
 static bool item_has(const char *item, const char *end, int c)
 {
     switch (*item) {
-    case '.': return true;
-    case '%': return class_has(byte_at(item + 1), c);
-    case '[': return set_has(item, end - 1, c);
-    default: return byte_at(item) == c;
+    case '.':
+        return true;
+    case '%':
+        return class_has(byte_at(item + 1), c);
+    case '[':
+        return set_has(item, end - 1, c);
+    default:
+        return byte_at(item) == c;
     }
 }
 
@@ -164,8 +189,7 @@ static const char *match_balanced(struct neap_match *match, const char *at, cons
     return depth == 0 ? at + 1 : NULL;
 }
 
-static bool is_frontier(struct neap_match *match, const char *at, const char *set,
-                        const char *end)
+static bool is_frontier(struct neap_match *match, const char *at, const char *set, const char *end)
 {
     int before = at == match->text ? 0 : byte_at(at - 1);
     int here = at == match->text_end ? 0 : byte_at(at);
@@ -196,8 +220,7 @@ static const char *match_open(struct neap_match *match, const char *at, const ch
         return NULL;
     }
     match->captures[match->level].start = at;
-    match->captures[match->level].length =
-        is_position ? NEAP_CAPTURE_POSITION : NEAP_CAPTURE_OPEN;
+    match->captures[match->level].length = is_position ? NEAP_CAPTURE_POSITION : NEAP_CAPTURE_OPEN;
     match->level++;
     const char *found = try_at(match, at, pattern + (is_position ? 2 : 1));
     if (found == NULL)

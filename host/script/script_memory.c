@@ -45,7 +45,8 @@ void *neap_script_memory_alloc(void *arg, void *block, size_t old_size, size_t n
         return NULL;
     }
     size_t growth = new_size > old_size ? new_size - old_size : 0;
-    if (growth > 0 && (memory->used > limit_of(memory) || growth > limit_of(memory) - memory->used)) {
+    if (growth > 0 &&
+        (memory->used > limit_of(memory) || growth > limit_of(memory) - memory->used)) {
         refuse(memory, block, new_size);
         return NULL;
     }

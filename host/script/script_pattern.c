@@ -68,8 +68,8 @@ static int find_or_match(lua_State *L, bool is_find)
         return 1;
     }
     const char *at = match.text + start;
-    if (is_find && (lua_toboolean(L, 4) ||
-                    !has_specials(pattern, (size_t)(match.pattern_end - pattern))))
+    if (is_find &&
+        (lua_toboolean(L, 4) || !has_specials(pattern, (size_t)(match.pattern_end - pattern))))
         return find_plain(L, &match, at, pattern);
     for (;; at++) {
         const char *end = neap_match_at(&match, at, pattern + is_anchored);
@@ -197,8 +197,10 @@ static int pattern_gsub(lua_State *L)
     luaL_Buffer out;
     init(&match, L, &pattern, &is_anchored);
     int type = lua_type(L, 3);
-    luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION ||
-                            type == LUA_TTABLE, 3, "string/function/table");
+    luaL_argexpected(L,
+                     type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION ||
+                         type == LUA_TTABLE,
+                     3, "string/function/table");
     lua_Integer limit = luaL_optinteger(L, 4, match.text_end - match.text + 1), count = 0;
     const char *at = match.text, *last = NULL;
     luaL_buffinit(L, &out);

@@ -16,7 +16,7 @@
 #define NAME_SIZE 256
 #define NEAREST_MAX 64
 
-static const char loaded_key = 0; /* registry: table of modules by name */
+static const char loaded_key = 0;  /* registry: table of modules by name */
 static const char loading_key = 0; /* the value of a module that is being loaded */
 
 /* | loaded */
@@ -61,8 +61,8 @@ static int refuse_missing(lua_State *L, const char *name)
         names[count++] = source->files[i].module;
     const char *nearest = neap_text_nearest(name, names);
     if (nearest != NULL)
-        return glue_raise_code(L, NEAP_ERR_SCRIPT_REQUIRE,
-                               "no module \"%s\"; did you mean \"%s\"?", name, nearest);
+        return glue_raise_code(L, NEAP_ERR_SCRIPT_REQUIRE, "no module \"%s\"; did you mean \"%s\"?",
+                               name, nearest);
     return glue_raise_code(L, NEAP_ERR_SCRIPT_REQUIRE,
                            "no module \"%s\": require finds neap.* and the project's lib/", name);
 }

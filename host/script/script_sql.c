@@ -43,18 +43,20 @@ static bool run_statement(const struct neap_source_file *file, const struct pg_s
     struct pg_statement statement = {
         .sql = sql, .where_file = file->path, .where_line = part->line, .call_id = -1};
     if (is_done) {
-        const struct neap_gate_call gate = {.effect = effect_of(&class, db->transaction),
-                                            .name = "pg.exec",
-                                            .statement = sql,
-                                            .fingerprint = class.fingerprint[0] != '\0'
-                                                               ? class.fingerprint : NULL,
-                                            .where_file = file->path,
-                                            .where_line = part->line};
+        const struct neap_gate_call gate = {
+            .effect = effect_of(&class, db->transaction),
+            .name = "pg.exec",
+            .statement = sql,
+            .fingerprint = class.fingerprint[0] != '\0' ? class.fingerprint : NULL,
+            .where_file = file->path,
+            .where_line = part->line};
         is_done = neap_gate_pass(run, &gate, &statement.call_id, err);
     }
     if (is_done && class.kind == PG_SQL_INDEX_CONCURRENTLY) {
-        const struct pg_index_build build = {.work = db->client, .control = db->control,
-                                             .statement = &statement, .class = &class,
+        const struct pg_index_build build = {.work = db->client,
+                                             .control = db->control,
+                                             .statement = &statement,
+                                             .class = &class,
                                              .ours = db->index_ours};
         is_done = pg_index_build(&build, err);
     } else if (is_done && is_verify) {

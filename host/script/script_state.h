@@ -38,11 +38,11 @@ struct neap_script_state {
     struct neap_run *run;
     const struct neap_source *source; /* NULL: a configuration, no lib modules */
     const struct neap_script_opts *opts;
-    lua_State *thread;     /* the coroutine that the host resumes; looks like main */
-    bool is_stopped;              /* the stop took hold, at the place and trace of: */
+    lua_State *thread; /* the coroutine that the host resumes; looks like main */
+    bool is_stopped;   /* the stop took hold, at the place and trace of: */
     struct neap_error stop_place;
-    const void *env;       /* identity of the frozen globals */
-    bool is_config;        /* no bindings, no migration{} */
+    const void *env; /* identity of the frozen globals */
+    bool is_config;  /* no bindings, no migration{} */
 };
 
 /* Creates the sandbox. `opts` and `source` are borrowed until close. */
@@ -85,9 +85,9 @@ void neap_script_table_push(lua_State *L);     /* stock table | frozen table lib
 void neap_script_coroutine_push(lua_State *L); /* the frozen coroutine library */
 void neap_script_module_push(lua_State *L);    /* the frozen module neap */
 void neap_script_contract_open(lua_State *L);  /* globals | globals, with migration{} and kin */
-void neap_script_match_open(lua_State *L);     /* string table | string table, with bounded patterns */
-int neap_script_require(lua_State *L);         /* the sandbox's require */
-int neap_script_try(lua_State *L);             /* neap.try */
+void neap_script_match_open(lua_State *L); /* string table | string table, with bounded patterns */
+int neap_script_require(lua_State *L);     /* the sandbox's require */
+int neap_script_try(lua_State *L);         /* neap.try */
 int neap_script_pcall(lua_State *L);
 int neap_script_xpcall(lua_State *L);
 /* Replaces functions of the table at the top: an upvalue holds the stock one. */

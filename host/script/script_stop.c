@@ -23,7 +23,7 @@
 #include "host/script/script_state.h"
 
 #define STOP_SIGNAL (SIGRTMIN + 3)
-#define REPEAT_MS 10       /* the arming signal, until the call has ended */
+#define REPEAT_MS 10        /* the arming signal, until the call has ended */
 #define WALL_GRACE_MS 15000 /* beyond the CPU grace: a blocking call of a C library */
 
 /* One Lua thread and one watchdog per process. `lock` guards what has no atomic. */
@@ -37,7 +37,7 @@ static struct {
     int64_t deadline_ms;  /* the run's, monotonic */
     int64_t cpu_limit_us; /* of the Lua thread's CPU clock; NEAP_FOREVER: none */
     int64_t grace_ms;
-    int64_t stop_ms;      /* when the watchdog first saw a stop; 0: not yet */
+    int64_t stop_ms; /* when the watchdog first saw a stop; 0: not yet */
     int64_t stop_cpu_us;
     int (*last_word)(void *arg);
     void *last_word_arg;
@@ -136,8 +136,8 @@ static int64_t look(int64_t now_ms)
     int64_t spent_us = cpu_us();
     if (spent_us >= watch.cpu_limit_us)
         atomic_store(&is_cpu_spent, true);
-    bool is_due = now_ms >= watch.deadline_ms || atomic_load(&is_stop_asked) ||
-                  atomic_load(&is_cpu_spent);
+    bool is_due =
+        now_ms >= watch.deadline_ms || atomic_load(&is_stop_asked) || atomic_load(&is_cpu_spent);
     if (!is_due) {
         int64_t next_ms = watch.deadline_ms;
         int64_t cpu_ms = watch.cpu_limit_us == NEAP_FOREVER

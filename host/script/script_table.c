@@ -34,8 +34,8 @@ static void check_range(lua_State *L, const char *name, lua_Integer first, lua_I
     if (last < first)
         return;
     if ((lua_Unsigned)last - (lua_Unsigned)first >= RANGE_MAX)
-        glue_raise_code(L, NEAP_ERR_SCRIPT_ARGUMENT,
-                        "table.%s over more than 10 million elements", name);
+        glue_raise_code(L, NEAP_ERR_SCRIPT_ARGUMENT, "table.%s over more than 10 million elements",
+                        name);
 }
 
 static int table_concat(lua_State *L)
@@ -81,9 +81,9 @@ static int table_sort(lua_State *L)
 
 void neap_script_table_push(lua_State *L)
 {
-    static const luaL_Reg bounded[] = {
-        {"concat", table_concat}, {"insert", table_insert}, {"remove", table_remove},
-        {"move", table_move},     {"sort", table_sort},     {NULL, NULL}};
+    static const luaL_Reg bounded[] = {{"concat", table_concat}, {"insert", table_insert},
+                                       {"remove", table_remove}, {"move", table_move},
+                                       {"sort", table_sort},     {NULL, NULL}};
     neap_script_wrap(L, bounded);
     glue_freeze(L);
 }

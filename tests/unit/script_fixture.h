@@ -81,10 +81,10 @@ static inline struct neap_script *script_open(struct script_fixture *fixture, co
 static inline bool script_up(struct script_fixture *fixture, const char *body)
 {
     char *text = neap_format("return migration { summary = 'a test', verify = unverified 'a test',"
-                             " down = irreversible 'a test', up = function(db)\n%s\nend }", body);
+                             " down = irreversible 'a test', up = function(db)\n%s\nend }",
+                             body);
     struct neap_script *script = script_open(fixture, text);
-    bool is_done = script != NULL &&
-                   neap_script_call(script, 0, NEAP_PART_UP, NULL, &fixture->err);
+    bool is_done = script != NULL && neap_script_call(script, 0, NEAP_PART_UP, NULL, &fixture->err);
     neap_script_close(script);
     free(text);
     return is_done;
@@ -104,18 +104,18 @@ static inline char *script_value(struct script_fixture *fixture, const char *exp
                        err->detail ? err->detail : "");
 }
 
-#define assert_value(fixture, expression, expected) \
-    do { \
+#define assert_value(fixture, expression, expected)           \
+    do {                                                      \
         char *value_ = script_value((fixture), (expression)); \
-        assert_string_equal(value_, (expected)); \
-        free(value_); \
+        assert_string_equal(value_, (expected));              \
+        free(value_);                                         \
     } while (0)
 
 /* The body must fail with this code, saying `part`. */
-#define assert_raises(fixture, body, expected, part) \
-    do { \
-        assert_false(script_up((fixture), (body))); \
-        assert_contains((fixture)->err.message, (part)); \
+#define assert_raises(fixture, body, expected, part)       \
+    do {                                                   \
+        assert_false(script_up((fixture), (body)));        \
+        assert_contains((fixture)->err.message, (part));   \
         assert_int_equal((fixture)->err.code, (expected)); \
     } while (0)
 

@@ -186,7 +186,8 @@ static void test_glue__catches_any_value(void **unused)
     assert_fails("error(nil)", NEAP_ERR_SCRIPT_ERROR, "nil value");
     assert_fails("error(io.stdout)", NEAP_ERR_SCRIPT_ERROR, "userdata value");
     assert_fails("error(setmetatable({}, { __tostring = function() while true do end end, "
-                 "__index = error, __name = 'x' }))", NEAP_ERR_SCRIPT_ERROR, "table value");
+                 "__index = error, __name = 'x' }))",
+                 NEAP_ERR_SCRIPT_ERROR, "table value");
     assert_fails("error('not enough memory', 0)", NEAP_ERR_SCRIPT_MEMORY, "memory");
     assert_false(run("\n\nerror 'third'", &err));
     assert_string_equal(err.message, "third");

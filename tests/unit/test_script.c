@@ -9,15 +9,15 @@
 #include <lualib.h>
 
 /* Every reachable global and library field, sorted, one a line. */
-#define LIST_GLOBALS                                                                        \
-    "local names = {}\n"                                                                    \
-    "for name, value in pairs(_ENV) do\n"                                                   \
-    "  names[#names + 1] = name\n"                                                          \
-    "  if type(value) == 'table' then\n"                                                    \
-    "    for field in pairs(value) do names[#names + 1] = name .. '.' .. field end\n"       \
-    "  end\n"                                                                               \
-    "end\n"                                                                                 \
-    "table.sort(names)\n"                                                                   \
+#define LIST_GLOBALS                                                                  \
+    "local names = {}\n"                                                              \
+    "for name, value in pairs(_ENV) do\n"                                             \
+    "  names[#names + 1] = name\n"                                                    \
+    "  if type(value) == 'table' then\n"                                              \
+    "    for field in pairs(value) do names[#names + 1] = name .. '.' .. field end\n" \
+    "  end\n"                                                                         \
+    "end\n"                                                                           \
+    "table.sort(names)\n"                                                             \
     "return table.concat(names, '\\n') .. '\\n'"
 
 static void test_script__has_exactly_these_globals(void **state)
@@ -36,8 +36,9 @@ static void test_script__has_exactly_these_globals(void **state)
 
 static void test_script__cannot_reach_the_outside(void **state)
 {
-    static const char *const names[] = {"io", "os", "debug", "package", "load", "loadstring",
-                                        "dofile", "loadfile", "collectgarbage", "warn", "_G"};
+    static const char *const names[] = {
+        "io",     "os",       "debug",          "package", "load", "loadstring",
+        "dofile", "loadfile", "collectgarbage", "warn",    "_G"};
     struct script_fixture fixture;
     (void)state;
     script_begin(&fixture);
@@ -74,11 +75,21 @@ static void test_script__is_strict(void **state)
 static void test_script__libraries_are_frozen(void **state)
 {
     static const char *const bodies[] = {
-        "string.format = nil", "string.x = 1", "rawset(string, 'x', 1)", "rawset(_ENV, 'x', 1)",
-        "setmetatable(string, {})", "setmetatable(_ENV, {})", "table.insert(table, 1)",
-        "table.move({ 1 }, 1, 1, 1, math)", "neap.null = 1", "rawset(neap, 'null', 1)",
-        "coroutine.yield = 1", "table.sort(setmetatable({}, { __index = string, __newindex = string,"
-        " __len = function() return 3 end }))", "print = 1", "utf8.x = 1"};
+        "string.format = nil",
+        "string.x = 1",
+        "rawset(string, 'x', 1)",
+        "rawset(_ENV, 'x', 1)",
+        "setmetatable(string, {})",
+        "setmetatable(_ENV, {})",
+        "table.insert(table, 1)",
+        "table.move({ 1 }, 1, 1, 1, math)",
+        "neap.null = 1",
+        "rawset(neap, 'null', 1)",
+        "coroutine.yield = 1",
+        ("table.sort(setmetatable({}, { __index = string, __newindex = string,"
+         " __len = function() return 3 end }))"),
+        "print = 1",
+        "utf8.x = 1"};
     struct script_fixture fixture;
     (void)state;
     script_begin(&fixture);
@@ -86,9 +97,11 @@ static void test_script__libraries_are_frozen(void **state)
         if (script_up(&fixture, bodies[i]))
             fail_msg("allowed: %s", bodies[i]);
     }
-    assert_value(&fixture, "for _, t in ipairs { string, table, math, _ENV } do "
-                           "for k, v in pairs(t) do if type(v) == 'table' then pcall(rawset, v, 'x', 1) "
-                           "end end end return next(string)", "nil");
+    assert_value(&fixture,
+                 "for _, t in ipairs { string, table, math, _ENV } do "
+                 "for k, v in pairs(t) do if type(v) == 'table' then pcall(rawset, v, 'x', 1) "
+                 "end end end return next(string)",
+                 "nil");
     script_end(&fixture);
 }
 
@@ -97,8 +110,8 @@ static void test_script__refuses_finalizers(void **state)
     struct script_fixture fixture;
     (void)state;
     script_begin(&fixture);
-    assert_raises(&fixture, "setmetatable({}, { __gc = function() end })",
-                  NEAP_ERR_SCRIPT_ARGUMENT, "__gc");
+    assert_raises(&fixture, "setmetatable({}, { __gc = function() end })", NEAP_ERR_SCRIPT_ARGUMENT,
+                  "__gc");
     /* Added later it has no effect, also when the state closes. */
     assert_true(script_up(&fixture, "local m = {} for i = 1, 1000 do setmetatable({}, m) end "
                                     "m.__gc = function() error 'ran' end "
@@ -170,9 +183,12 @@ static void test_script__traceback_has_script_lines_only(void **state)
     struct script_fixture fixture;
     (void)state;
     script_begin(&fixture);
-    script_file(&fixture, 1, "deep", "return { fail = function(f)\n  table.sort({ 2, 1 }, f)\nend }");
-    assert_raises(&fixture, "local function inner()\nerror 'deep down'\nend\n"
-                            "require('deep').fail(inner)", NEAP_ERR_SCRIPT_ERROR, "deep down");
+    script_file(&fixture, 1, "deep",
+                "return { fail = function(f)\n  table.sort({ 2, 1 }, f)\nend }");
+    assert_raises(&fixture,
+                  "local function inner()\nerror 'deep down'\nend\n"
+                  "require('deep').fail(inner)",
+                  NEAP_ERR_SCRIPT_ERROR, "deep down");
     assert_int_equal(fixture.err.where_line, 3);
     assert_contains(fixture.err.traceback, SCRIPT_PATH ":3: ");
     assert_contains(fixture.err.traceback, "lib/deep.lua:2: ");
@@ -198,21 +214,27 @@ static void test_script__error_objects(void **state)
     struct script_fixture fixture;
     (void)state;
     script_begin(&fixture);
-    assert_value(&fixture, "local ok, e = pcall(neap.duration, '30') return tostring(ok) .. ' ' .. "
-                           "e.code .. ' ' .. type(e) .. ' ' .. tostring(e.nothing)",
+    assert_value(&fixture,
+                 "local ok, e = pcall(neap.duration, '30') return tostring(ok) .. ' ' .. "
+                 "e.code .. ' ' .. type(e) .. ' ' .. tostring(e.nothing)",
                  "false script.argument userdata nil");
-    assert_value(&fixture, "local ok, e = pcall(neap.duration, 30) "
-                           "return tostring(e) == e.message and 'got: ' .. e",
+    assert_value(&fixture,
+                 "local ok, e = pcall(neap.duration, 30) "
+                 "return tostring(e) == e.message and 'got: ' .. e",
                  "got: the duration must be a string, got number");
     assert_value(&fixture, "local ok, e = neap.try(error, 'x') return e.code .. e.message",
                  "script.errorx");
     assert_value(&fixture, "return select('#', neap.try(function() return 1, nil, nil end))", "4");
-    assert_value(&fixture, "local _, e = pcall(neap.size, 1) local _, f = pcall(error, e) "
-                           "return rawequal(e, f)", "true");
+    assert_value(&fixture,
+                 "local _, e = pcall(neap.size, 1) local _, f = pcall(error, e) "
+                 "return rawequal(e, f)",
+                 "true");
     assert_raises(&fixture, "local _, e = pcall(neap.size, 1) error(e)", NEAP_ERR_SCRIPT_ARGUMENT,
                   "the size must be a string");
-    assert_value(&fixture, "local _, e = pcall(neap.size, 1) return pcall(function() e.code = 1 "
-                           "end)", "false");
+    assert_value(&fixture,
+                 "local _, e = pcall(neap.size, 1) return pcall(function() e.code = 1 "
+                 "end)",
+                 "false");
     script_end(&fixture);
 }
 
@@ -221,31 +243,47 @@ static void test_script__pcall_and_kin(void **state)
     struct script_fixture fixture;
     (void)state;
     script_begin(&fixture);
-    assert_value(&fixture, "return table.concat({ select(2, pcall(function(...) return ... end, "
-                           "1, 2, 3)) }, ' ')", "1 2 3");
+    assert_value(&fixture,
+                 "return table.concat({ select(2, pcall(function(...) return ... end, "
+                 "1, 2, 3)) }, ' ')",
+                 "1 2 3");
     assert_value(&fixture, "return select('#', pcall(function() end))", "1");
-    assert_value(&fixture, "return table.concat({ select(2, xpcall(function(...) return ... end, "
-                           "print, 4, 5)) }, ' ')", "4 5");
-    assert_value(&fixture, "local ok, a = xpcall(error, function(e) return e .. '!' end, 'x') "
-                           "return tostring(ok) .. a", "falsex!");
-    assert_value(&fixture, "local ok, a = xpcall(error, function() error('y', 0) end, 'x') "
-                           "return tostring(ok) .. a", "falsey");
-    assert_value(&fixture, "local c = coroutine.wrap(function() local ok, e = pcall(function() "
-                           "coroutine.yield(1) error('e', 0) end) coroutine.yield(e) return 3 end) "
-                           "return c() .. c() .. c()", "1e3");
-    assert_value(&fixture, "local c = coroutine.wrap(function() return xpcall(function() "
-                           "coroutine.yield(1) error('e', 0) end, function(e) coroutine.yield(2) "
-                           "return e end) end) local a, b = c(), c() return a .. b .. "
-                           "select(2, c())", "12e");
+    assert_value(&fixture,
+                 "return table.concat({ select(2, xpcall(function(...) return ... end, "
+                 "print, 4, 5)) }, ' ')",
+                 "4 5");
+    assert_value(&fixture,
+                 "local ok, a = xpcall(error, function(e) return e .. '!' end, 'x') "
+                 "return tostring(ok) .. a",
+                 "falsex!");
+    assert_value(&fixture,
+                 "local ok, a = xpcall(error, function() error('y', 0) end, 'x') "
+                 "return tostring(ok) .. a",
+                 "falsey");
+    assert_value(&fixture,
+                 "local c = coroutine.wrap(function() local ok, e = pcall(function() "
+                 "coroutine.yield(1) error('e', 0) end) coroutine.yield(e) return 3 end) "
+                 "return c() .. c() .. c()",
+                 "1e3");
+    assert_value(&fixture,
+                 "local c = coroutine.wrap(function() return xpcall(function() "
+                 "coroutine.yield(1) error('e', 0) end, function(e) coroutine.yield(2) "
+                 "return e end) end) local a, b = c(), c() return a .. b .. "
+                 "select(2, c())",
+                 "12e");
     assert_value(&fixture, "return select(2, coroutine.running())", "true");
     assert_value(&fixture, "return coroutine.isyieldable()", "false");
-    assert_value(&fixture, "local c = coroutine.create(function() local x <close> = setmetatable({},"
-                           " { __close = function() error('c', 0) end }) coroutine.yield() end) "
-                           "coroutine.resume(c) local ok, e = coroutine.close(c) "
-                           "return tostring(ok) .. e .. coroutine.status(c)", "falsecdead");
-    assert_value(&fixture, "local c = coroutine.create(error) local ok, e = coroutine.resume(c, 'x')"
-                           " return tostring(ok) .. e .. coroutine.status(c) .. "
-                           "tostring(coroutine.close(c))", "falsexdeadfalse");
+    assert_value(&fixture,
+                 "local c = coroutine.create(function() local x <close> = setmetatable({},"
+                 " { __close = function() error('c', 0) end }) coroutine.yield() end) "
+                 "coroutine.resume(c) local ok, e = coroutine.close(c) "
+                 "return tostring(ok) .. e .. coroutine.status(c)",
+                 "falsecdead");
+    assert_value(&fixture,
+                 "local c = coroutine.create(error) local ok, e = coroutine.resume(c, 'x')"
+                 " return tostring(ok) .. e .. coroutine.status(c) .. "
+                 "tostring(coroutine.close(c))",
+                 "falsexdeadfalse");
     assert_value(&fixture, "return select(2, coroutine.resume(coroutine.running()))",
                  "cannot resume non-suspended coroutine");
     script_end(&fixture);
@@ -254,8 +292,11 @@ static void test_script__pcall_and_kin(void **state)
 static void test_script__c_loops_are_bounded(void **state)
 {
     static const char *const bodies[] = {
-        "string.rep('', 1 << 62)", "('x'):rep(1 << 40)", "table.move({}, 1, 1 << 60, 2)",
-        "table.concat({}, '', 1, 1 << 60)", "table.unpack({}, 1, 1 << 60)",
+        "string.rep('', 1 << 62)",
+        "('x'):rep(1 << 40)",
+        "table.move({}, 1, 1 << 60, 2)",
+        "table.concat({}, '', 1, 1 << 60)",
+        "table.unpack({}, 1, 1 << 60)",
         "table.insert(setmetatable({}, { __len = function() return 1 << 60 end }), 1, 1)",
         "table.remove(setmetatable({}, { __len = function() return 1 << 60 end }), 1)",
         "table.concat(setmetatable({}, { __len = function() return 1 << 60 end, __index = type }))",
@@ -270,9 +311,11 @@ static void test_script__c_loops_are_bounded(void **state)
             fail_msg("allowed: %s", bodies[i]);
     }
     assert_true(neap_clock_ms() - begin_ms < 2000);
-    assert_value(&fixture, "local t = { 1, 2 } table.insert(t, 3) table.insert(t, 1, 0) "
-                           "table.remove(t) table.move(t, 1, 2, 2) table.sort(t) "
-                           "return table.concat(t, ',', 1, #t)", "0,0,1");
+    assert_value(&fixture,
+                 "local t = { 1, 2 } table.insert(t, 3) table.insert(t, 1, 0) "
+                 "table.remove(t) table.move(t, 1, 2, 2) table.sort(t) "
+                 "return table.concat(t, ',', 1, #t)",
+                 "0,0,1");
     script_end(&fixture);
 }
 
@@ -299,34 +342,86 @@ static void test_script__require(void **state)
 
 /* The same expressions in stock Lua: neap's matcher must agree. */
 static const char *const patterns[] = {
-    "return ('hello world'):find 'wor'", "return ('hello'):find('l+')", "return ('a.b'):find('.', 1, true)",
-    "return ('hello'):find('')", "return ('hello'):find('', 6)", "return ('hello'):find('', 7)",
-    "return ('hello'):find('l', -2)", "return ('hello'):find('xyz', 1, true)", "return ('a\\0b'):find '\\0'",
-    "return ('key = value'):match '^(%w+)%s*=%s*(%w+)$'", "return ('  trim  '):match '^%s*(.-)%s*$'",
-    "return ('2026-11-20'):match '(%d+)-(%d+)-(%d+)'", "return ('abc'):match '()b()'",
-    "return ('f(a(b)c)d'):match '%b()'", "return ('f(a(b'):match '%b()'", "return ('THE (quick) fox'):find '%((%a+)%)'",
-    "return ('THE (quick) fox'):gsub('%f[%a]%a+', string.lower)", "return ('xaax'):match '(a)%1'",
-    "return ('[[x]]'):match '%[%[(.-)%]%]'", "return ('a-b-c'):gsub('-', '+')", "return ('a]b'):match '[]]'",
-    "return ('a^b'):match '[b^]'", "return ('x-z'):match '[a%-]+'", "return ('az09_'):match '[%w_]+'",
-    "return ('az09_'):match '[^a-f]+'", "return ('abc'):gsub('', '-')", "return ('abc'):gsub('%w', '%0%0')",
-    "return ('abc'):gsub('(%w)(%w)', '%2%1')", "return ('hello'):gsub('l', { l = 'L' })",
-    "return ('hello'):gsub('l', { l = false })", "return ('hello'):gsub('l', function() return nil end)",
-    "return ('hello'):gsub('l', 'x', 1)", "return ('hello'):gsub('^h', 'j')", "return ('aaa'):gsub('^a', 'b')",
-    "return ('abc'):gsub('b*', 'x')", "return ('hello'):gsub('()', '%1')", "return ('a,b,,c'):gsub(',', ';')",
-    "local t = {} for k, v in ('a=1, b=2'):gmatch '(%w+)=(%w+)' do t[#t + 1] = k .. v end return table.concat(t, ' ')",
-    "local t = {} for w in ('one two'):gmatch '%a*' do t[#t + 1] = '<' .. w .. '>' end return table.concat(t)",
+    "return ('hello world'):find 'wor'",
+    "return ('hello'):find('l+')",
+    "return ('a.b'):find('.', 1, true)",
+    "return ('hello'):find('')",
+    "return ('hello'):find('', 6)",
+    "return ('hello'):find('', 7)",
+    "return ('hello'):find('l', -2)",
+    "return ('hello'):find('xyz', 1, true)",
+    "return ('a\\0b'):find '\\0'",
+    "return ('key = value'):match '^(%w+)%s*=%s*(%w+)$'",
+    "return ('  trim  '):match '^%s*(.-)%s*$'",
+    "return ('2026-11-20'):match '(%d+)-(%d+)-(%d+)'",
+    "return ('abc'):match '()b()'",
+    "return ('f(a(b)c)d'):match '%b()'",
+    "return ('f(a(b'):match '%b()'",
+    "return ('THE (quick) fox'):find '%((%a+)%)'",
+    "return ('THE (quick) fox'):gsub('%f[%a]%a+', string.lower)",
+    "return ('xaax'):match '(a)%1'",
+    "return ('[[x]]'):match '%[%[(.-)%]%]'",
+    "return ('a-b-c'):gsub('-', '+')",
+    "return ('a]b'):match '[]]'",
+    "return ('a^b'):match '[b^]'",
+    "return ('x-z'):match '[a%-]+'",
+    "return ('az09_'):match '[%w_]+'",
+    "return ('az09_'):match '[^a-f]+'",
+    "return ('abc'):gsub('', '-')",
+    "return ('abc'):gsub('%w', '%0%0')",
+    "return ('abc'):gsub('(%w)(%w)', '%2%1')",
+    "return ('hello'):gsub('l', { l = 'L' })",
+    "return ('hello'):gsub('l', { l = false })",
+    "return ('hello'):gsub('l', function() return nil end)",
+    "return ('hello'):gsub('l', 'x', 1)",
+    "return ('hello'):gsub('^h', 'j')",
+    "return ('aaa'):gsub('^a', 'b')",
+    "return ('abc'):gsub('b*', 'x')",
+    "return ('hello'):gsub('()', '%1')",
+    "return ('a,b,,c'):gsub(',', ';')",
+    "local t = {} for k, v in ('a=1, b=2'):gmatch '(%w+)=(%w+)' do t[#t + 1] = k .. v end return "
+    "table.concat(t, ' ')",
+    "local t = {} for w in ('one two'):gmatch '%a*' do t[#t + 1] = '<' .. w .. '>' end return "
+    "table.concat(t)",
     "local t = {} for w in ('abc'):gmatch('%a', 2) do t[#t + 1] = w end return table.concat(t)",
     "local t = {} for p in ('abc'):gmatch '()' do t[#t + 1] = p end return table.concat(t)",
-    "return ('x'):match 'x?x?x'", "return ('xyz'):match 'x?y?z?$'", "return ('a$'):match 'a$'", "return ('a$b'):match 'a$b'",
-    "return ('\\n\\t x'):match '%c+'", "return ('dead BEEF'):match '%x+'", "return ('a.b!'):gsub('%p', '%%')",
-    "return ('aXb'):match '%u'", "return ('aXb'):match '%U+'", "return ('\\200'):match '%g'", "return ('ab12'):match '%D*'",
-    "return ('a'):match '('", "return ('a'):match ')'", "return ('a'):match '%'", "return ('a'):match '[a'",
-    "return ('a'):match '[^'", "return ('a'):match '%f'", "return ('a'):match '%b'", "return ('a'):match '(a)%2'",
-    "return ('a'):gsub('a', '%2')", "return ('a'):gsub('a', '%x')", "return ('a'):gsub('a', function() return {} end)",
-    "return ('a'):match '(()'", "return ('a'):gsub('a', nil)", "return ('a'):match '[]'", "return ('a'):match '[%'",
-    "return ('aaa'):match('a-', 2)", "return ('aaab'):match 'a-b'", "return ('x'):rep(3, ',')", "return ('x'):rep(-1)",
-    "return ('x'):rep(0, 'yy')", "return string.format('%q %5.2f %s', 'a', 1.5, 'b')", "return ('abc'):sub(-2)",
-    "return string.find('a\\nb', '.b')", "return ('äö'):len()", "return ('abc'):byte(1, -1)", "return ('x'):find('x', 1e9 // 1 | 0)",
+    "return ('x'):match 'x?x?x'",
+    "return ('xyz'):match 'x?y?z?$'",
+    "return ('a$'):match 'a$'",
+    "return ('a$b'):match 'a$b'",
+    "return ('\\n\\t x'):match '%c+'",
+    "return ('dead BEEF'):match '%x+'",
+    "return ('a.b!'):gsub('%p', '%%')",
+    "return ('aXb'):match '%u'",
+    "return ('aXb'):match '%U+'",
+    "return ('\\200'):match '%g'",
+    "return ('ab12'):match '%D*'",
+    "return ('a'):match '('",
+    "return ('a'):match ')'",
+    "return ('a'):match '%'",
+    "return ('a'):match '[a'",
+    "return ('a'):match '[^'",
+    "return ('a'):match '%f'",
+    "return ('a'):match '%b'",
+    "return ('a'):match '(a)%2'",
+    "return ('a'):gsub('a', '%2')",
+    "return ('a'):gsub('a', '%x')",
+    "return ('a'):gsub('a', function() return {} end)",
+    "return ('a'):match '(()'",
+    "return ('a'):gsub('a', nil)",
+    "return ('a'):match '[]'",
+    "return ('a'):match '[%'",
+    "return ('aaa'):match('a-', 2)",
+    "return ('aaab'):match 'a-b'",
+    "return ('x'):rep(3, ',')",
+    "return ('x'):rep(-1)",
+    "return ('x'):rep(0, 'yy')",
+    "return string.format('%q %5.2f %s', 'a', 1.5, 'b')",
+    "return ('abc'):sub(-2)",
+    "return string.find('a\\nb', '.b')",
+    "return ('äö'):len()",
+    "return ('abc'):byte(1, -1)",
+    "return ('x'):find('x', 1e9 // 1 | 0)",
 };
 
 /* Results joined, or the error without its place. The caller frees. */
@@ -334,10 +429,11 @@ static char *stock_value(const char *expression)
 {
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
-    char *text = neap_format("local function join(ok, ...) local t = table.pack(...) for i = 1, t.n do "
-                             "t[i] = tostring(t[i]) end return tostring(ok) .. ' ' .. "
-                             "table.concat(t, ' ') end return join(pcall(function() %s end))",
-                             expression);
+    char *text =
+        neap_format("local function join(ok, ...) local t = table.pack(...) for i = 1, t.n do "
+                    "t[i] = tostring(t[i]) end return tostring(ok) .. ' ' .. "
+                    "table.concat(t, ' ') end return join(pcall(function() %s end))",
+                    expression);
     assert_int_equal(luaL_dostring(L, text), LUA_OK);
     char *value = strdup(lua_tostring(L, -1));
     free(text);
@@ -360,10 +456,11 @@ static void test_script__patterns_are_lua_s(void **state)
     (void)state;
     script_begin(&fixture);
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        char *text = neap_format("local function join(ok, ...) local t = table.pack(...) for i = 1, "
-                                 "t.n do t[i] = tostring(t[i]) end return tostring(ok) .. ' ' .. "
-                                 "table.concat(t, ' ') end return join(pcall(function() %s end))",
-                                 patterns[i]);
+        char *text =
+            neap_format("local function join(ok, ...) local t = table.pack(...) for i = 1, "
+                        "t.n do t[i] = tostring(t[i]) end return tostring(ok) .. ' ' .. "
+                        "table.concat(t, ' ') end return join(pcall(function() %s end))",
+                        patterns[i]);
         char *ours = script_value(&fixture, text), *theirs = stock_value(patterns[i]);
         drop_place(ours);
         drop_place(theirs);
@@ -420,9 +517,10 @@ static void test_script__config(void **state)
     (void)state;
     script_begin(&fixture);
     setenv("NEAP_TEST_URL", "postgres://x", 1);
-    json_t *json = config_of(&fixture, "local function e(n) return { url = env(n), n = 5, on = true }"
-                                       " end\nreturn { environments = { a = e 'NEAP_TEST_URL' }, "
-                                       "list = { 1, 'two' }, none = env 'NEAP_TEST_NONE' }");
+    json_t *json =
+        config_of(&fixture, "local function e(n) return { url = env(n), n = 5, on = true }"
+                            " end\nreturn { environments = { a = e 'NEAP_TEST_URL' }, "
+                            "list = { 1, 'two' }, none = env 'NEAP_TEST_NONE' }");
     assert_non_null(json);
     char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
     assert_string_equal(text, "{\"environments\":{\"a\":{\"n\":5,\"on\":true,\"url\":"

@@ -17,11 +17,13 @@ static const struct {
     {"return migration { " PARTS " }", "summary is missing"},
     {"return migration { summary = '', " PARTS " }", "summary must be a non-empty string"},
     {"return migration { summary = 5, " PARTS " }", "summary must be a non-empty string"},
-    {"return migration { sumary = 'x', " PARTS " }", "no key \"sumary\"; did you mean \"summary\"?"},
+    {"return migration { sumary = 'x', " PARTS " }",
+     "no key \"sumary\"; did you mean \"summary\"?"},
     {"return migration { summary = 'x', timout = '5s', " PARTS " }", "did you mean \"timeout\"?"},
     {"return migration { summary = 'x', zzzzzzzzzzzz = 1, " PARTS " }", "no key \"zzzzzzzzzzzz\""},
     {"return migration { 'x', " PARTS " }", "named keys only"},
-    {"return migration { summary = 'x', timeout = 30, " PARTS " }", "such as \"30s\"; got a number"},
+    {"return migration { summary = 'x', timeout = 30, " PARTS " }",
+     "such as \"30s\"; got a number"},
     {"return migration { summary = 'x', timeout = '30', " PARTS " }", "timeout"},
     {"return migration { summary = 'x', lock_timeout = '5 parsecs', " PARTS " }", "lock_timeout"},
     {"return migration { summary = 'x', phase = 'middle', " PARTS " }", "not \"middle\""},
@@ -38,23 +40,30 @@ static const struct {
     {"return migration { summary = 'x', up = 'x', verify = function() end, down = function() end }",
      "up must be a function; got a string"},
     {"return migration { summary = 'x', up = function() end, verify = irreversible 'x', "
-     "down = function() end }", "verify must be a function"},
+     "down = function() end }",
+     "verify must be a function"},
     {"return migration { summary = 'x', up = function() end, verify = function() end, "
-     "down = irreversible '' }", "irreversible needs a reason"},
+     "down = irreversible '' }",
+     "irreversible needs a reason"},
     {"return migration { summary = 'x', up = function() end, verify = unverified(), "
-     "down = function() end }", "unverified needs a reason"},
-    {"return migration { summary = 'x', steps = {}, " PARTS " }", "steps need `transaction = false`"},
+     "down = function() end }",
+     "unverified needs a reason"},
+    {"return migration { summary = 'x', steps = {}, " PARTS " }",
+     "steps need `transaction = false`"},
     {"return migration { summary = 'x', transaction = false, " PARTS " }", "needs steps"},
     {"return migration { summary = 'x', transaction = false, steps = {} }", "at least one step"},
     {"return migration { summary = 'x', transaction = false, steps = { { name = 'a', " PARTS
-     " } }, up = function() end }", "up belongs into a step"},
+     " } }, up = function() end }",
+     "up belongs into a step"},
     {"return migration { summary = 'x', transaction = false, steps = { 5 } }", "must be a table"},
     {"return migration { summary = 'x', transaction = false, steps = { { " PARTS " } } }",
      "steps[1] needs a name"},
     {"return migration { summary = 'x', transaction = false, steps = { { name = 'a', " PARTS
-     " }, { name = 'a', " PARTS " } } }", "two steps are named \"a\""},
+     " }, { name = 'a', " PARTS " } } }",
+     "two steps are named \"a\""},
     {"return migration { summary = 'x', transaction = false, steps = { { nam = 'a', " PARTS
-     " } } }", "a step has no key \"nam\"; did you mean \"name\"?"},
+     " } } }",
+     "a step has no key \"nam\"; did you mean \"name\"?"},
 };
 
 static void test_script_contract__names_each_mistake(void **state)
@@ -80,10 +89,10 @@ static void test_script_contract__reads_a_transaction(void **state)
     (void)state;
     script_begin(&fixture);
     struct neap_script *script = script_open(
-        &fixture, "--- why: because\n--- risk: none\n--- locks: few\n"
-                  "return migration { summary = 'All of it', ticket = 'CIR-1', phase = 'expand', "
-                  "timeout = '30s', lock_timeout = '500ms', requires = { '0001', '0002' }, " PARTS
-                  " }");
+        &fixture,
+        "--- why: because\n--- risk: none\n--- locks: few\n"
+        "return migration { summary = 'All of it', ticket = 'CIR-1', phase = 'expand', "
+        "timeout = '30s', lock_timeout = '500ms', requires = { '0001', '0002' }, " PARTS " }");
     if (script == NULL)
         fail_msg("%s", fixture.err.message);
     const struct neap_script_def *def = neap_script_def(script);

@@ -15,13 +15,14 @@ static void test_script_memory__is_capped(void **state)
     (void)state;
     script_begin(&fixture);
     fixture.opts.memory_bytes = 16 * MB;
-    assert_raises(&fixture, "local t = {} while true do t[#t + 1] = {} end",
-                  NEAP_ERR_SCRIPT_MEMORY, "16 MB");
+    assert_raises(&fixture, "local t = {} while true do t[#t + 1] = {} end", NEAP_ERR_SCRIPT_MEMORY,
+                  "16 MB");
     assert_string_equal(fixture.err.where_file, SCRIPT_PATH);
     assert_raises(&fixture, "return ('x'):rep(2 ^ 30 // 1 | 0)", NEAP_ERR_SCRIPT_MEMORY, "memory");
     assert_raises(&fixture, "local s = 'xxxxxxxx' while true do s = s .. s end",
                   NEAP_ERR_SCRIPT_MEMORY, "memory");
-    assert_raises(&fixture, "local t = {} for i = 1, 5 do t[i] = ('x'):rep(1000000 * i) end\n"
+    assert_raises(&fixture,
+                  "local t = {} for i = 1, 5 do t[i] = ('x'):rep(1000000 * i) end\n"
                   "table.concat(t) t[6] = table.concat(t, ('y'):rep(1000000))",
                   NEAP_ERR_SCRIPT_MEMORY, "memory");
     script_end(&fixture);

@@ -26,13 +26,13 @@ static const struct {
     {"xpcall handler", "xpcall(function() " LOOP " end, function() " LOOP " end)"},
     {"xpcall handler of an error", "xpcall(error, function() " LOOP " end)"},
     {"close", "local x <close> = " TRAP " " LOOP},
-    {"close in pcall", "while true do pcall(function() local x <close> = " TRAP
-                       " " LOOP " end) end"},
+    {"close in pcall",
+     "while true do pcall(function() local x <close> = " TRAP " " LOOP " end) end"},
     {"close after error", "pcall(function() local x <close> = " TRAP " error 'x' end)"},
     {"wrap", "while true do pcall(coroutine.wrap(function() " LOOP " end)) end"},
     {"resume", "while true do coroutine.resume(coroutine.create(function() " LOOP " end)) end"},
-    {"wrap with close", "while true do pcall(coroutine.wrap(function() local x <close> = " TRAP
-                        " " LOOP " end)) end"},
+    {"wrap with close",
+     "while true do pcall(coroutine.wrap(function() local x <close> = " TRAP " " LOOP " end)) end"},
     {"nested coroutines", "local function f() local c = coroutine.wrap(f) while true do pcall(c) "
                           "end end f()"},
     {"coroutine.close", "local c = coroutine.create(function() local x <close> = " TRAP
@@ -44,12 +44,12 @@ static const struct {
     {"yields", "local c = coroutine.wrap(function() while true do coroutine.yield() end end) "
                "while true do c() end"},
     {"sort", "while true do pcall(table.sort, { 3, 2, 1 }, function() " LOOP " end) end"},
-    {"sort and catch", "table.sort({ 3, 2, 1 }, function() while true do pcall(function() " LOOP
-                       " end) end end)"},
+    {"sort and catch",
+     "table.sort({ 3, 2, 1 }, function() while true do pcall(function() " LOOP " end) end end)"},
     {"gsub", "while true do pcall(string.gsub, 'x', 'x', function() " LOOP " end) end"},
-    {"gsub in coroutine", "while true do pcall(coroutine.wrap(function() string.gsub('x', 'x', "
-                          "function() while true do pcall(function() " LOOP
-                          " end) end end) end)) end"},
+    {"gsub in coroutine",
+     "while true do pcall(coroutine.wrap(function() string.gsub('x', 'x', "
+     "function() while true do pcall(function() " LOOP " end) end end) end)) end"},
     {"gsub table", "local t = setmetatable({}, { __index = function() " LOOP " end }) "
                    "while true do pcall(string.gsub, 'x', 'x', t) end"},
     {"metamethods", "local f = function() " LOOP " end local t = setmetatable({}, { __index = f, "
