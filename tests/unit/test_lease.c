@@ -181,7 +181,8 @@ static void test_lease__the_fence_holds_a_takeover_back(void **state)
 {
     struct pg_scene *scene = *state;
     struct lease_opts a = opts_of("a"), b = opts_of("b");
-    struct pg_client *work = open_as(scene, "a"), *other = open_as(scene, "b");
+    /* Not named for run a: the row alone must hold the takeover back. */
+    struct pg_client *work = open_as(scene, "unnamed"), *other = open_as(scene, "b");
     struct lease *first = claim(scene, scene->client, &a), *second = NULL;
     do_on(scene, work, "create table if not exists fenced (v int)");
     do_on(scene, work, "begin");
@@ -193,10 +194,12 @@ static void test_lease__the_fence_holds_a_takeover_back(void **state)
     assert_false(lease_claim(other, &b, &second, &scene->err));
     assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
     assert_null(pg_failure(other));
+    char sql[120];
+    snprintf(sql, sizeof sql, "select count(*) from neap.lease where token = %lld",
+             (long long)lease_token(first));
+    assert_int_equal(pg_scene_int(scene, sql), 1);
     do_on(scene, work, "commit");
     pg_close(work);
-    pg_scene_do(scene, "set application_name = 'ended'"); /* control of run a has ended too */
-    wait_ms(scene, 100);
     b.wait_ms = 5000;
     second = claim(scene, other, &b);
 
