@@ -57,9 +57,10 @@ struct neap_outcome {
 bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
                       struct neap_outcome *outcome, struct neap_error *err);
 
-/* Runs the unit's verify in a read-only snapshot. */
+/* Runs the unit's verify in a read-only snapshot. *unverified: why no step of it
+ * has one (the caller frees it), or NULL. */
 bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit,
-                        struct neap_error *err);
+                        char **unverified, struct neap_error *err);
 
 /* What a dry run tells, in order. Borrowed. */
 struct neap_dry_run_report {

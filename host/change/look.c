@@ -47,17 +47,32 @@ static bool verify_steps(struct neap_change *change, struct neap_script *script,
     return held;
 }
 
+/* Why none of the steps has a verify; NULL when one has. */
+static char *why_unverified(const struct neap_script_def *def)
+{
+    for (size_t i = 0; i < def->step_count; i++)
+        if (def->steps[i].unverified == NULL)
+            return NULL;
+    return def->step_count == 0 ? NULL : neap_strdup(def->steps[0].unverified);
+}
+
 bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit,
-                        struct neap_error *err)
+                        char **unverified, struct neap_error *err)
 {
     struct neap_script *script = NULL;
+    *unverified = NULL;
     neap_recorder_begin(&change->recorder, change->run, false);
-    bool held = open_script(change, unit, &script, err) && verify_steps(change, script, err);
+    bool held = open_script(change, unit, &script, err);
+    if (held)
+        *unverified = why_unverified(neap_script_def(script));
+    held = held && (*unverified != NULL || verify_steps(change, script, err));
     neap_script_close(script);
     neap_recorder_flush(&change->recorder);
     neap_recorder_end(&change->recorder, change->run);
     json_t *fields = neap_unit_fields(unit);
     neap_json_set(fields, "held", json_boolean(held));
+    if (*unverified != NULL)
+        neap_json_set(fields, "unverified", neap_json_text(*unverified));
     if (!held)
         neap_json_set(fields, "error", neap_json_error(err));
     neap_audit_add(change->audit, "verify.end", fields);

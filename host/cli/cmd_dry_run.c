@@ -3,6 +3,7 @@
  * `--dry-run`: what was executed and rolled back, statement by statement, and
  * the strongest lock on each relation.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,14 +21,18 @@ static void on_statement(void *arg, const struct neap_statement_seen *seen)
     for (char *c = line; *c != '\0'; c++)
         if (*c == '\n' || *c == '\t' || *c == '\r')
             *c = ' ';
-    cli_print(change->cli, "    %8.1f ms  %6lld rows  %s%s", (double)seen->duration_us / 1000.0,
-              (long long)seen->row_count, line, strlen(sql) > SHOWN_MAX ? "…" : "");
+    char rows[24] = "-"; /* a statement that counts no rows */
+    if (seen->row_count >= 0)
+        snprintf(rows, sizeof rows, "%lld", (long long)seen->row_count);
+    cli_print(change->cli, "    %8.1f ms  %6s rows  %s%s", (double)seen->duration_us / 1000.0, rows,
+              line, strlen(sql) > SHOWN_MAX ? "…" : "");
     free(line);
     if (change->executed == NULL)
         return;
     json_t *entry = json_object();
     neap_json_set(entry, "sql", neap_json_text(sql));
-    neap_json_set(entry, "rows", json_integer(seen->row_count));
+    neap_json_set(entry, "rows",
+                  seen->row_count < 0 ? json_null() : json_integer(seen->row_count));
     neap_json_set(entry, "duration_ms", json_real((double)seen->duration_us / 1000.0));
     neap_json_set(entry, "file", neap_json_text(seen->where_file));
     neap_json_set(entry, "line", json_integer(seen->where_line));

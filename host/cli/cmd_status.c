@@ -99,24 +99,28 @@ static bool verify_item(struct neap_cli *cli, struct neap_session *session,
     struct neap_error err = {0};
     struct neap_source source = {0};
     bool owned = false;
+    char *unverified = NULL;
     int64_t began_ms = neap_clock_ms();
     bool held = neap_session_down_source(session, item, true, &source, &owned, &err);
     if (held) {
         struct neap_unit unit = {.id = item->id, .name = item->name, .source = &source,
                                  .direction = NEAP_UP};
-        held = neap_change_verify(&session->change, &unit, &err);
+        held = neap_change_verify(&session->change, &unit, &unverified, &err);
     }
     if (owned)
         neap_source_clear(&source);
+    const char *outcome = !held ? "failed" : unverified != NULL ? "unverified" : "ok";
+    const char *why = held ? unverified : err.message;
     json_t *entry = json_object();
     neap_json_set(entry, "id", neap_json_text(item->id));
     neap_json_set(entry, "name", neap_json_text(item->name));
-    neap_json_set(entry, "result", neap_json_text(held ? "ok" : "failed"));
+    neap_json_set(entry, "result", neap_json_text(outcome));
     neap_json_set(entry, "duration_ms", json_integer(neap_clock_ms() - began_ms));
     neap_json_set(entry, "error", held ? json_null() : neap_json_error(&err));
     json_array_append_new(list, entry);
-    cli_print(cli, "%s  %s  %s%s%s", held ? "ok    " : "failed", item->id, item->name,
-              held ? "" : ": ", held ? "" : err.message);
+    cli_print(cli, "%-10s  %s  %s%s%s", outcome, item->id, item->name, why == NULL ? "" : ": ",
+              why == NULL ? "" : why);
+    free(unverified);
     bool go_on = held || err.code == NEAP_ERR_VERIFY_FAILED;
     if (!held && (first->code == NEAP_OK || !go_on))
         neap_error_move(first, &err);

@@ -230,11 +230,19 @@ bool neap_plan_up(const struct neap_plan *plan, const struct neap_selection *sel
     return true;
 }
 
+/* `down --to 0`: to nothing, unless a migration has that id. */
+static bool is_before_all(const struct neap_plan *plan, const char *id)
+{
+    return id != NULL && id[0] != '\0' && strspn(id, "0") == strlen(id) &&
+           neap_plan_find(plan, id) == NULL;
+}
+
 bool neap_plan_down(const struct neap_plan *plan, const struct neap_selection *selection,
                     struct neap_plan_item ***out, size_t *count, struct neap_error *err)
 {
     struct neap_plan_item *to = NULL, *only = NULL;
-    if (!need_item(plan, selection->to, &to, err) ||
+    bool everything = is_before_all(plan, selection->to);
+    if ((!everything && !need_item(plan, selection->to, &to, err)) ||
         !need_item(plan, selection->only, &only, err))
         return false;
     struct neap_plan_item **items = neap_alloc((plan->count + 1) * sizeof(struct neap_plan_item *));
@@ -242,7 +250,9 @@ bool neap_plan_down(const struct neap_plan *plan, const struct neap_selection *s
     *out = items;
     if (only != NULL)
         return pick_only(only, false, items, count);
-    size_t limit = to != NULL ? plan->count : selection->count > 0 ? (size_t)selection->count : 1;
+    size_t limit = everything || to != NULL ? plan->count
+                   : selection->count > 0   ? (size_t)selection->count
+                                            : 1;
     for (size_t i = plan->count; i-- > 0 && *count < limit;) {
         struct neap_plan_item *item = &plan->items[i];
         if (to != NULL && item <= to)

@@ -131,8 +131,8 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     if (lease && !neap_audit_backfill(session->audit, session->target->control, &copied, err))
         return false;
     if (copied > 0)
-        neap_log(NEAP_LOG_WARN, "audit.backfilled",
-                 "%d events of earlier runs that had been cut short were copied to the target",
+        neap_log(NEAP_LOG_DETAIL, "audit.backfilled",
+                 "%d events of earlier runs that were only in the journal were copied to the target",
                  copied);
     return true;
 }
