@@ -110,6 +110,8 @@ static void test_source_exec__looked_at(void **state)
         "f(db:exec 'x')",
         "f(1, db:exec 'x')",
         "f{ db:exec 'x' }",
+        "f{ g(); db:exec 'x'; 1 }",
+        "f{ db:exec 'x'; 1 }",
         "f{ 1; db:exec 'x' }",
         "f{ f(); db:exec 'x' }",
         "t[db:exec 'x'] = 1",
