@@ -210,9 +210,10 @@ static void run_unstoppable(int pipe_end)
     fixture.opts.grace_ms = 100;
     fixture.opts.last_word = last_word;
     fixture.opts.last_word_arg = &pipe_end;
-    fixture.run.deadline_ms = neap_clock_ms() + DEADLINE_MS;
+    fixture.run.deadline_ms = neap_clock_ms() + 5 * DEADLINE_MS;
     script_up(&fixture, "table.sort(setmetatable({}, { __len = function() return 9999999 end, "
                         "__index = type, __newindex = type }))");
+    print_message("the script ended: %s\n", fixture.err.message);
     _exit(1);
 }
 
