@@ -66,13 +66,16 @@ bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit
 struct neap_dry_run_report {
     void (*unit)(void *arg, const struct neap_unit *unit, const struct neap_script_def *def,
                  bool executed);
+    /* After each executed unit: what the transaction holds so far. */
     void (*lock)(void *arg, const char *relation, const char *mode);
     void *arg;
 };
 /* Executes the transactional units in one transaction that is rolled back, and
  * reports the strongest lock on each relation that was there before. Units
- * without a transaction are reported and not executed. */
+ * without a transaction are reported and not executed. False: *failed is the
+ * index of the unit that failed, or count. */
 bool neap_change_dry_run(struct neap_change *change, const struct neap_unit *units, size_t count,
-                         const struct neap_dry_run_report *report, struct neap_error *err);
+                         const struct neap_dry_run_report *report, size_t *failed,
+                         struct neap_error *err);
 
 #endif

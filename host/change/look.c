@@ -89,14 +89,16 @@ static const char sql_locks[] =
     " 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'], l.mode) desc))[1]"
     " from pg_catalog.pg_locks l"
     " where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted"
-    " group by l.relation";
+    " group by l.relation order by 2, 1";
 
-/* Another session sees only relations that were there before. */
+/* Another session sees only relations that were there before. What reading and
+ * writing rows takes on an index, its table has as well. */
 static const char sql_names[] =
     "select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)"
     " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
     " where c.oid = $1::pg_catalog.oid and n.nspname not in ('pg_catalog', 'information_schema',"
-    " 'pg_toast', 'neap')";
+    " 'pg_toast', 'neap') and (c.relkind not in ('i', 'I')"
+    " or $2 not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))";
 
 static bool report_locks(struct neap_change *change, const struct neap_dry_run_report *report,
                          struct neap_error *err)
@@ -106,11 +108,11 @@ static bool report_locks(struct neap_change *change, const struct neap_dry_run_r
         return false;
     bool done = true;
     for (int row = 0; done && row < pg_rows(locks); row++) {
-        const char *oid = pg_cell(locks, row, 0);
+        const char *lock[] = {pg_cell(locks, row, 0), pg_cell(locks, row, 1)};
         struct pg_op *name = NULL;
-        done = pg_exec_text(change->target->control, sql_names, 1, &oid, &name, err);
+        done = pg_exec_text(change->target->control, sql_names, 2, lock, &name, err);
         if (done && pg_rows(name) == 1)
-            report->lock(report->arg, pg_cell(name, 0, 0), pg_cell(locks, row, 1));
+            report->lock(report->arg, pg_cell(name, 0, 0), lock[1]);
         pg_op_free(name);
     }
     pg_op_free(locks);
@@ -133,25 +135,38 @@ static bool dry_run_unit(struct neap_tx *tx, const struct neap_unit *unit,
            neap_tx_look_end(tx, err) && pg_settle(tx->work, err);
 }
 
+static bool try_unit(struct neap_tx *tx, const struct neap_unit *unit,
+                     const struct neap_dry_run_report *report, struct neap_error *err)
+{
+    struct neap_change *change = tx->change;
+    struct neap_script *script = NULL;
+    bool done = open_script(change, unit, &script, err);
+    if (done) {
+        const struct neap_script_def *def = neap_script_def(script);
+        change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
+        report->unit(report->arg, unit, def, def->transaction);
+        done = neap_unit_check(change, unit, def, err) &&
+               (!def->transaction ||
+                (dry_run_unit(tx, unit, script, err) && report_locks(change, report, err)));
+    }
+    neap_script_close(script);
+    return done;
+}
+
 bool neap_change_dry_run(struct neap_change *change, const struct neap_unit *units, size_t count,
-                         const struct neap_dry_run_report *report, struct neap_error *err)
+                         const struct neap_dry_run_report *report, size_t *failed,
+                         struct neap_error *err)
 {
     struct neap_tx tx;
     neap_recorder_begin(&change->recorder, change->run, false);
     change->run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
+    *failed = count;
     bool done = neap_tx_begin(&tx, change, change->env->lock_timeout_ms, err);
     for (size_t i = 0; done && i < count; i++) {
-        struct neap_script *script = NULL;
-        done = open_script(change, &units[i], &script, err);
-        if (done) {
-            const struct neap_script_def *def = neap_script_def(script);
-            change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
-            report->unit(report->arg, &units[i], def, def->transaction);
-            done = !def->transaction || dry_run_unit(&tx, &units[i], script, err);
-        }
-        neap_script_close(script);
+        done = try_unit(&tx, &units[i], report, err);
+        if (!done)
+            *failed = i;
     }
-    done = done && report_locks(change, report, err);
     neap_tx_rollback(&tx);
     neap_recorder_flush(&change->recorder);
     neap_recorder_end(&change->recorder, change->run);

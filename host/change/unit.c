@@ -214,6 +214,12 @@ static bool check_reversible(const struct neap_unit *unit, const struct neap_scr
     return true;
 }
 
+bool neap_unit_check(const struct neap_change *change, const struct neap_unit *unit,
+                     const struct neap_script_def *def, struct neap_error *err)
+{
+    return check_requires(change, unit, def, err) && check_reversible(unit, def, err);
+}
+
 static int last_word(void *arg)
 {
     struct neap_change *change = arg;
@@ -237,7 +243,7 @@ static bool try_once(struct neap_change *change, const struct neap_unit *unit,
     bool done = neap_script_open(&opts, unit->source, &script, err);
     if (done) {
         const struct neap_script_def *def = neap_script_def(script);
-        done = check_requires(change, unit, def, err) && check_reversible(unit, def, err) &&
+        done = neap_unit_check(change, unit, def, err) &&
                (def->transaction ? try_transaction(change, unit, script, outcome, err)
                                  : neap_steps_run(change, unit, script, outcome, err));
     }

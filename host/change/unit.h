@@ -24,6 +24,10 @@ json_t *neap_unit_fields(const struct neap_unit *unit);
 bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
                      const struct neap_script_def *def, struct neap_history_entry *entry,
                      void **bundle, struct neap_error *err);
+/* What must hold before anything of the unit is sent: what it requires is applied,
+ * and there is a way back where it is to go back. */
+bool neap_unit_check(const struct neap_change *change, const struct neap_unit *unit,
+                     const struct neap_script_def *def, struct neap_error *err);
 /* Lock timeout, deadlock, serialization: worth another attempt. */
 bool neap_unit_is_retryable(const struct neap_error *err);
 /* The step's limits: its own, else the environment's. */

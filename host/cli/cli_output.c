@@ -111,6 +111,8 @@ void cli_json(struct neap_cli *cli, int exit_status, json_t *body)
 int cli_fail_with(struct neap_cli *cli, struct neap_error *err, json_t *body)
 {
     int exit_status = neap_error_exit_status(err);
+    if (err->code == NEAP_ERR_USAGE && err->hint == NULL && cli->command != NULL)
+        neap_error_hint(err, "See `neap help %s`.", cli->command->name);
     neap_log_progress_end();
     neap_log_error(err);
     if (cli->json) {

@@ -177,8 +177,10 @@ static void tell_failed(struct cmd_change *change, size_t index, enum neap_direc
     for (size_t i = index + 1; i < change->count; i++)
         json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
     if (outcome->unchanged)
-        cli_print(change->cli, "failed  %s  %s  nothing of it stays; %zu %s before it, %zu to come",
-                  item->id, item->name, change->done_count, verb, rest);
+        cli_print(change->cli, "failed  %s  %s  %s; %zu %s before it, %zu to come", item->id,
+                  item->name,
+                  direction == NEAP_UP ? "nothing of it stays" : "it stays applied",
+                  change->done_count, verb, rest);
     else
         cli_print(change->cli, "stopped %s  %s  %zu %s before it, %zu not begun", item->id,
                   item->name, change->done_count, verb, rest);

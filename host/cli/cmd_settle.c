@@ -156,7 +156,12 @@ static bool check_accept(const struct settlement *settlement, const struct neap_
     (void)settlement;
     if (item->problem == NEAP_PROBLEM_CHANGED || item->problem == NEAP_PROBLEM_COSMETIC)
         return true;
-    neap_error_set(err, NEAP_ERR_USAGE, "migration %s has no changed file to accept", item->id);
+    bool missing = item->problem == NEAP_PROBLEM_MISSING;
+    neap_error_set(err, NEAP_ERR_USAGE, "migration %s has no changed file to accept%s", item->id,
+                   missing ? ": its file is missing" : "");
+    if (missing)
+        neap_error_hint(err, "Restore the file, or undo it with the stored copy: `neap down --only "
+                             "%s`.", item->id);
     return false;
 }
 

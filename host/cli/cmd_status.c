@@ -52,12 +52,25 @@ static json_t *print_status(struct neap_cli *cli, const struct neap_plan *plan)
     return list;
 }
 
+static bool is_disputed(const struct neap_plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->items[i].problem == NEAP_PROBLEM_CHANGED ||
+            plan->items[i].problem == NEAP_PROBLEM_MISSING ||
+            plan->items[i].problem == NEAP_PROBLEM_ORDER)
+            return true;
+    return false;
+}
+
 static void print_next(struct neap_cli *cli, const struct neap_plan *plan)
 {
+    if (is_disputed(plan))
+        cli_print(cli, "Files and history disagree. Next: `neap up` says where and what to do; it "
+                       "applies nothing then. See `neap help history`.");
     if (neap_plan_count(plan, NEAP_STATE_PARTIAL) > 0)
         cli_print(cli, "A migration stopped halfway. Next: `neap resume`, see `neap help "
                        "recovery`.");
-    else if (neap_plan_count(plan, NEAP_STATE_PENDING) > 0)
+    else if (!is_disputed(plan) && neap_plan_count(plan, NEAP_STATE_PENDING) > 0)
         cli_print(cli, "Next: `neap up`, or `neap up --dry-run` first.");
 }
 
