@@ -38,6 +38,12 @@ enum look_column {
     LOOK_TIMELINE
 };
 
+/* Scratch servers are copies of one template and share its system identifier:
+ * when this one's files were made tells them apart. Superuser's right, which
+ * scratch always has. */
+static const char sql_copied[] =
+    "select extract(epoch from (pg_catalog.pg_stat_file('PG_VERSION')).change)::pg_catalog.text";
+
 /* Scripts and pg_stat_activity know a run by this name; a takeover of the lease
  * waits for sessions that carry it. */
 static bool open_session(struct neap_target *target, const char *name, struct pg_client **out,
@@ -106,6 +112,21 @@ static bool check_changeable(const struct neap_target *target, struct neap_error
     return true;
 }
 
+/* "<system identifier>/<database oid>", by which lease, journal and reconnects
+ * know the target. The caller frees. */
+static bool read_identity(const struct neap_environment *env, struct pg_client *client,
+                          const struct pg_op *look, char **out, struct neap_error *err)
+{
+    struct pg_op *copied = NULL;
+    if (env->scratch && !pg_exec_text(client, sql_copied, 0, NULL, &copied, err))
+        return false;
+    *out = neap_format("%s%s%s/%s", pg_cell(look, 0, LOOK_SYSTEM), copied == NULL ? "" : "-",
+                       copied == NULL ? "" : pg_cell(copied, 0, 0),
+                       pg_cell(look, 0, LOOK_DATABASE_OID));
+    pg_op_free(copied);
+    return true;
+}
+
 /* What the look found, kept in `target`. */
 static void keep_look(struct neap_target *target, const struct pg_op *op)
 {
@@ -114,8 +135,6 @@ static void keep_look(struct neap_target *target, const struct pg_op *op)
     target->user = neap_strdup(pg_cell(op, 0, LOOK_USER));
     target->timeline = neap_strdup(pg_cell(op, 0, LOOK_TIMELINE));
     target->server_version = neap_strdup(pg_cell(op, 0, LOOK_VERSION));
-    target->identity =
-        neap_format("%s/%s", target->system_identifier, pg_cell(op, 0, LOOK_DATABASE_OID));
     target->standby = pg_cell_bool(op, 0, LOOK_RECOVERY) || pg_cell_bool(op, 0, LOOK_READ_ONLY);
     target->superuser = pg_cell_bool(op, 0, LOOK_SUPERUSER);
     target->direct =
@@ -137,8 +156,10 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
                        pg_rows(op));
         looked = false;
     }
-    if (looked)
+    if (looked) {
         keep_look(target, op);
+        looked = read_identity(env, target->control, op, &target->identity, err);
+    }
     pg_op_free(op);
     if (!looked || !check_pin(target, err) || !check_pooler(target, err) ||
         (change && !check_changeable(target, err))) {
@@ -154,10 +175,13 @@ static bool check_same(const struct neap_target *target, struct pg_client *clien
                        struct neap_error *err)
 {
     struct pg_op *op = NULL;
+    char *identity = NULL;
     if (!pg_exec_text(client, sql_look, 0, NULL, &op, err))
         return false;
-    char *identity = neap_format("%s/%s", pg_cell(op, 0, LOOK_SYSTEM),
-                                 pg_cell(op, 0, LOOK_DATABASE_OID));
+    if (!read_identity(target->env, client, op, &identity, err)) {
+        pg_op_free(op);
+        return false;
+    }
     bool same = strcmp(identity, target->identity) == 0;
     bool primary = !pg_cell_bool(op, 0, LOOK_RECOVERY);
     if (!same)
