@@ -283,7 +283,9 @@ bool pg_settle(struct pg_client *client, struct neap_error *err)
 {
     bool over = true;
 
-    if (!pg_is_idle(client)) {
+    /* Idle and unsynced: the answers came by a flush; after an error among them
+     * the server skips everything, a ROLLBACK too, until it sees a sync. */
+    if (!pg_is_idle(client) || (client->unsynced && !client->lost)) {
         client->greedy++;
         over = (!client->unsynced || pg_sync(client, err)) &&
                pg_wait_for(client, client_is_idle, client, NULL, err);
