@@ -6,10 +6,11 @@
  */
 #include "bindings/pg/pg_internal.h"
 
-#include "host/base/memory.h"
+#include "host/base/clock.h"
 
 #define CHUNK_BYTES 65536
 #define TURN_BYTES (1U << 20)
+#define TURN_MS 20
 
 static bool is_open_or_over(void *arg)
 {
@@ -72,21 +73,35 @@ static bool put_end(struct pg_client *client, struct pg_op *op, const char *reas
     return true;
 }
 
+/* A socket that takes everything never makes us wait; the timers and the news
+ * that the server is gone must come through all the same. */
+struct pace {
+    size_t since_turn;
+    int64_t turn_ms;
+};
+
+static void keep_pace(struct pg_client *client, struct pace *pace, size_t length)
+{
+    pace->since_turn += length;
+    if (pace->since_turn < TURN_BYTES && neap_clock_ms() - pace->turn_ms < TURN_MS)
+        return;
+    neap_loop_turn(client->loop);
+    pace->since_turn = 0;
+    pace->turn_ms = neap_clock_ms();
+}
+
 static bool feed(struct pg_client *client, const struct pg_copy *copy, struct pg_op *op,
                  struct neap_error *err)
 {
     struct neap_error failed = {0};
     const char *bytes = NULL;
-    size_t length = 0, since_turn = 0;
+    struct pace pace = {.turn_ms = neap_clock_ms()};
+    size_t length = 0;
 
     while (!op->ended && copy->more(copy->arg, &bytes, &length, &failed)) {
         if (!put(client, op, bytes, length, err))
             return false;
-        since_turn += length;
-        if (since_turn >= TURN_BYTES) { /* a fast socket never waits; timers must run */
-            since_turn = 0;
-            neap_loop_turn(client->loop);
-        }
+        keep_pace(client, &pace, length);
         if (!client->cleanup && !neap_run_check(neap_loop_run(client->loop), err)) {
             neap_error_clear(&failed);
             pg_cancel(client);

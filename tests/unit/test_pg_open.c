@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Connecting: what is set, what is refused, what the error says, and that no
+ * password is ever in it.
+ */
+#include "tests/unit/pg_fixture.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "host/base/log.h"
+
+static bool open_at(struct pg_scene *scene, const char *conninfo, int64_t timeout_ms)
+{
+    struct pg_open_opts opts = {
+        .conninfo = conninfo, .application_name = "neap:run", .timeout_ms = timeout_ms};
+
+    pg_close(scene->client);
+    scene->client = NULL;
+    neap_error_clear(&scene->err);
+    return pg_open(scene->loop, &opts, &scene->client, &scene->err);
+}
+
+static void assert_no_secret(const struct pg_scene *scene, const char *secret)
+{
+    char *text = neap_error_text(&scene->err);
+
+    assert_null(strstr(text, secret));
+    free(text);
+}
+
+static void test_pg_open__the_session_is_ours(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct pg_op *op = NULL;
+    char conninfo[400];
+
+    snprintf(conninfo, sizeof conninfo, "%s application_name=theirs client_encoding=LATIN1",
+             pg_fixture.conninfo);
+    assert_true(open_at(scene, conninfo, 0));
+    assert_true(pg_exec_text(scene->client,
+                             "select current_setting('application_name'),"
+                             " current_setting('client_encoding')",
+                             0, NULL, &op, &scene->err));
+    assert_string_equal(pg_cell(op, 0, 0), "neap:run");
+    assert_string_equal(pg_cell(op, 0, 1), "UTF8");
+    pg_op_free(op);
+    assert_non_null(strstr(pg_address(scene->client), ":5432/postgres as postgres"));
+    assert_true(pg_loop(scene->client) == scene->loop);
+}
+
+static void test_pg_open__a_uri_works(void **state)
+{
+    struct pg_scene *scene = *state;
+    char uri[400];
+
+    snprintf(uri, sizeof uri, "postgresql:///postgres?host=%s&user=postgres", pg_fixture.dir);
+    assert_true(open_at(scene, uri, 0));
+    assert_int_equal(pg_scene_int(scene, "select 1"), 1);
+}
+
+static void test_pg_open__the_environment_works(void **state)
+{
+    struct pg_scene *scene = *state;
+
+    setenv("PGHOST", pg_fixture.dir, 1);
+    setenv("PGUSER", "postgres", 1);
+    assert_true(open_at(scene, NULL, 0));
+    assert_int_equal(pg_scene_int(scene, "select 1"), 1);
+    unsetenv("PGHOST");
+    unsetenv("PGUSER");
+}
+
+static void test_pg_open__the_second_host_is_tried(void **state)
+{
+    struct pg_scene *scene = *state;
+    char conninfo[400];
+
+    snprintf(conninfo, sizeof conninfo,
+             "host=/nonexistent,127.0.0.1,%s port=5432,1,5432 user=postgres dbname=postgres",
+             pg_fixture.dir);
+    assert_true(open_at(scene, conninfo, 0));
+    assert_int_equal(pg_scene_int(scene, "select 1"), 1);
+}
+
+static void test_pg_open__a_refusal_says_where(void **state)
+{
+    struct pg_scene *scene = *state;
+
+    assert_false(open_at(scene, "postgresql://amy:topsecret@127.0.0.1:1/shop", 0));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_CONNECT);
+    assert_non_null(strstr(scene->err.message, "127.0.0.1:1/shop as amy: Connection refused"));
+    assert_non_null(strstr(scene->err.hint, "is the server running"));
+    assert_no_secret(scene, "topsecret");
+}
+
+static void test_pg_open__causes_have_their_hints(void **state)
+{
+    static const struct {
+        const char *more, *message, *hint;
+    } cases[] = {
+        {"dbname=nowhere", "database \"nowhere\" does not exist", "psql -l"},
+        {"user=nobody", "role \"nobody\" does not exist", "psql -l"},
+        {"host=/nonexistent", "No such file", "socket"},
+        {"host=127.0.0.1 port=1 sslmode=require", "Connection refused", "server running"},
+    };
+    struct pg_scene *scene = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char conninfo[400];
+
+        snprintf(conninfo, sizeof conninfo, "%s %s", pg_fixture.conninfo, cases[i].more);
+        assert_false(open_at(scene, conninfo, 0));
+        assert_int_equal(scene->err.code, NEAP_ERR_DB_CONNECT);
+        assert_non_null(strstr(scene->err.message, cases[i].message));
+        assert_non_null(strstr(scene->err.hint, cases[i].hint));
+    }
+}
+
+static void reload_hba(const char *line)
+{
+    char path[128];
+    FILE *file = NULL;
+
+    snprintf(path, sizeof path, "%s/data/pg_hba.conf", pg_fixture.dir);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "%s\nlocal all all trust\n", line);
+    fclose(file);
+    kill(pg_fixture.server, SIGHUP);
+    usleep(300000);
+}
+
+static void test_pg_open__a_wrong_password_says_where_it_came_from(void **state)
+{
+    struct pg_scene *scene = *state;
+    char conninfo[400];
+
+    pg_scene_do(scene, "create role pw login password 'right-one'");
+    reload_hba("local all pw scram-sha-256");
+    setenv("PGPASSFILE", "/nonexistent/pgpass", 1);
+    snprintf(conninfo, sizeof conninfo, "host=%s user=pw dbname=postgres", pg_fixture.dir);
+    assert_false(open_at(scene, conninfo, 0));
+    assert_non_null(strstr(scene->err.hint, "none was found"));
+    assert_non_null(strstr(scene->err.hint, "/nonexistent/pgpass"));
+    setenv("PGPASSWORD", "wrong-one", 1);
+    assert_false(open_at(scene, conninfo, 0));
+    assert_non_null(strstr(scene->err.hint, "user \"pw\" was taken from PGPASSWORD"));
+    unsetenv("PGPASSWORD");
+    snprintf(conninfo, sizeof conninfo, "postgresql://pw:wrong-two@/postgres?host=%s",
+             pg_fixture.dir);
+    assert_false(open_at(scene, conninfo, 0));
+    assert_non_null(strstr(scene->err.hint, "the connection string"));
+    snprintf(conninfo, sizeof conninfo, "postgresql://pw:right-one@/postgres?host=%s",
+             pg_fixture.dir);
+    assert_true(open_at(scene, conninfo, 0));
+    char *text = neap_redact("it is right-one");
+
+    assert_string_equal(text, "it is ***");
+    free(text);
+    reload_hba("");
+}
+
+/* '@' and '/' in a password that was not percent-encoded. */
+static void test_pg_open__broken_strings_keep_the_secret(void **state)
+{
+    static const char *const strings[] = {
+        "postgresql://u:sesame/open@localhost/db",
+        "postgresql://u:sesame@open@localhost:x/db",
+        "postgresql://u:ses%zzame@localhost/db",
+        "host=localhost password sesame",
+        "host=localhost password='sesame",
+        "postgresql://u:pw@localhost/db?sesame=open",
+    };
+    struct pg_scene *scene = *state;
+
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
+        assert_false(open_at(scene, strings[i], 1000));
+        assert_int_equal(scene->err.code, NEAP_ERR_DB_CONNECT);
+        assert_no_secret(scene, "sesame");
+    }
+}
+
+static int listen_silently(int *port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(listener, 5), 0);
+    getsockname(listener, (struct sockaddr *)&at, &length);
+    *port = ntohs(at.sin_port);
+    return listener;
+}
+
+static void count_tick(void *arg)
+{
+    (*(int *)arg)++;
+}
+
+/* It accepts and never speaks: our limit ends it, and the loop turns meanwhile. */
+static void test_pg_open__silence_has_a_limit(void **state)
+{
+    struct pg_scene *scene = *state;
+    int port = 0, ticks = 0;
+    int listener = listen_silently(&port);
+    int64_t begin_ms = neap_clock_ms();
+    struct neap_timer *timer = neap_timer_begin(scene->loop, 10, 10, count_tick, &ticks);
+    char conninfo[128];
+
+    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%d sslmode=disable dbname=x", port);
+    assert_false(open_at(scene, conninfo, 300));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_CONNECT);
+    assert_non_null(strstr(scene->err.message, "no answer in time"));
+    assert_in_range(neap_clock_ms() - begin_ms, 290, 1500);
+    assert_true(ticks > 10);
+    scene->run.deadline_ms = neap_clock_ms() + 100;
+    assert_false(open_at(scene, conninfo, 5000));
+    assert_int_equal(scene->err.code, NEAP_ERR_RUN_DEADLINE);
+    neap_timer_end(timer);
+    close(listener);
+}
+
+static int begin_server(void **state)
+{
+    (void)state;
+    pg_fixture_start(NULL);
+    return 0;
+}
+
+static int end_server(void **state)
+{
+    (void)state;
+    pg_fixture_stop();
+    neap_redact_clear();
+    return 0;
+}
+
+#define SCENE(name) cmocka_unit_test_setup_teardown(name, pg_scene_begin, pg_scene_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SCENE(test_pg_open__the_session_is_ours),
+        SCENE(test_pg_open__a_uri_works),
+        SCENE(test_pg_open__the_environment_works),
+        SCENE(test_pg_open__the_second_host_is_tried),
+        SCENE(test_pg_open__a_refusal_says_where),
+        SCENE(test_pg_open__causes_have_their_hints),
+        SCENE(test_pg_open__a_wrong_password_says_where_it_came_from),
+        SCENE(test_pg_open__broken_strings_keep_the_secret),
+        SCENE(test_pg_open__silence_has_a_limit),
+    };
+
+    return cmocka_run_group_tests(tests, begin_server, end_server);
+}
