@@ -44,7 +44,8 @@ return function(db)
   function ask.find(name)
     local row = db:row(relation_sql, name)
     if row then
-      row.kind_name = KINDS[row.kind] or row.kind
+      local kind = KINDS[row.kind] or row.kind
+      row.kind_name = (kind:find "^[aeiou]" and "an " or "a ") .. kind
     end
     return row
   end
@@ -67,7 +68,7 @@ return function(db)
     if not row then
       text.fail("%s %s: not found%s", what, name, ask.suggest(name, kinds))
     elseif not kinds:find(row.kind, 1, true) then
-      text.fail("%s %s: found a %s of that name", what, name, row.kind_name)
+      text.fail("%s %s: found %s of that name", what, name, row.kind_name)
     end
     return row
   end

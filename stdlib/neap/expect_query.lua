@@ -140,7 +140,8 @@ return function(expect, ask, db)
 
   function expect.uses_index(sql, index, ...)
     local wanted = text.name("uses_index", index):match "[^%.]+$"
-    local plan = pg.decode_json(db:value("EXPLAIN (FORMAT JSON) " .. text.name("uses_index", sql), ...))
+    local explain = "EXPLAIN (FORMAT JSON) " .. text.name("uses_index", sql)
+    local plan = pg.decode_json(db:value(explain, ...))
     local found, uses = {}, false
     each_node(plan[1].Plan, function(node)
       local name = node["Index Name"]

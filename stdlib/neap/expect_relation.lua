@@ -47,8 +47,8 @@ local CONSTRAINT_TYPES = {
 
 local TYPE_ALIASES = {
   int = "integer", int4 = "integer", int8 = "bigint", int2 = "smallint", bool = "boolean",
-  varchar = "character varying", char = "character", bpchar = "character", float8 = "double precision",
-  float4 = "real", float = "double precision", decimal = "numeric", varbit = "bit varying",
+  varchar = "character varying", char = "character", bpchar = "character",
+  float8 = "double precision", float4 = "real", float = "double precision", decimal = "numeric", varbit = "bit varying",
   timestamptz = "timestamp with time zone", timetz = "time with time zone",
   timestamp = "timestamp without time zone", time = "time without time zone",
 }
@@ -56,15 +56,19 @@ local TYPE_ALIASES = {
 -- "varchar(10)[]" as format_type writes it: "character varying(10)[]".
 local function canonical_type(name)
   local plain = text.normal(name)
-  local base, modifier, rest, brackets = plain:match "^([^%(%[]-) ?(%(?[%d, ]*%)?)([^%[]*)(.*)$"
+  local brackets = plain:match "%[.*$" or ""
+  plain = plain:sub(1, #plain - #brackets)
+  local base, modifier, rest = plain:match "^([^%(]-) ?(%b())(.*)$"
   if not base then
-    return plain
+    base, modifier, rest = plain, "", ""
   end
   modifier = modifier:gsub("%s", "")
-  base = TYPE_ALIASES[base] or base
+  if rest == "" then
+    base = TYPE_ALIASES[base] or base
+  end
   local head, tail = base:match "^(time%a*)( %a+ time zone)$"
   if head then
-    return head .. modifier .. tail .. brackets
+    base, rest = head, tail
   end
   return base .. modifier .. rest .. brackets
 end
@@ -109,7 +113,7 @@ return function(expect, ask, db)
   function expect.no_table(name)
     local row = ask.find(text.name("no_table", name))
     if row then
-      text.fail("table %s: expected none, found a %s", name, row.kind_name)
+      text.fail("table %s: expected none, found %s", name, row.kind_name)
     end
   end
 
@@ -189,7 +193,7 @@ return function(expect, ask, db)
   function expect.no_index(name)
     local row = ask.find(text.name("no_index", name))
     if row then
-      text.fail("index %s: expected none, found a %s", name, row.kind_name)
+      text.fail("index %s: expected none, found %s", name, row.kind_name)
     end
   end
 
@@ -237,8 +241,8 @@ return function(expect, ask, db)
         p.proname = (pg_catalog.parse_ident($1))[pg_catalog.cardinality(pg_catalog.parse_ident($1))]
         ]], name)
     local found = {}
-    local is_qualified = db:value("SELECT pg_catalog.cardinality(pg_catalog.parse_ident($1)) > 1", name)
-    local schema = db:value("SELECT (pg_catalog.parse_ident($1))[1]", name)
+    local parts = db:value("SELECT pg_catalog.parse_ident($1)", name)
+    local is_qualified, schema = #parts > 1, parts[1]
     for _, row in ipairs(rows) do
       if is_qualified and row.schema == schema or not is_qualified and row.visible then
         found[#found + 1] = row
@@ -293,7 +297,9 @@ return function(expect, ask, db)
     end
   end
 
-  local ENABLED = { O = "enabled", D = "disabled", R = "enabled on replicas only", A = "enabled always" }
+  local ENABLED = {
+    O = "enabled", D = "disabled", R = "enabled on replicas only", A = "enabled always",
+  }
 
   function expect.trigger(table_name, name, opts)
     local relation = ask.relation("table", table_name, "rpfv")

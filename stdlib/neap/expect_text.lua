@@ -96,7 +96,7 @@ end
 
 --- "; did you mean x?", or "" when nothing is near enough to be what was meant.
 function text.suggest(word, names)
-  local limit = math.max(1, #word // 3)
+  local limit = #word < 4 and 1 or math.max(2, #word // 3)
   local nearest, found = limit + 1, nil
   for _, name in ipairs(names) do
     local steps = math.abs(#name - #word) <= limit and distance(word:lower(), name:lower(), limit)
