@@ -30,9 +30,8 @@ static void slot_close(void *handle)
 }
 
 static const struct glue_function no_functions[] = {{0}};
-static const struct glue_class slot_class = {
-    "neap.pg.Slot", "Owns what C holds during one call.", no_functions, slot_close,
-    sizeof(struct pg_lua_slot)};
+static const struct glue_class slot_class = {"neap.pg.Slot", "Owns what C holds during one call.",
+                                             no_functions, slot_close, sizeof(struct pg_lua_slot)};
 
 struct pg_lua_slot *pg_lua_slot_push(lua_State *L)
 {
@@ -277,21 +276,21 @@ static const struct glue_function conn_functions[] = {
      "Ends listening on a channel, or on all of them."},
     {"notify", NEAP_EFFECT_TX, pg_lua_notify, "channel: string, payload?: string", "nil",
      "Notifies those who listen on a channel."},
-    {"wait_notification", NEAP_EFFECT_READ, pg_lua_wait_notification,
-     "opts?: neap.pg.WaitOpts", "neap.pg.Notification|nil",
-     "Waits for a notification, or gives nil when the time is over."},
+    {"wait_notification", NEAP_EFFECT_READ, pg_lua_wait_notification, "opts?: neap.pg.WaitOpts",
+     "neap.pg.Notification|nil", "Waits for a notification, or gives nil when the time is over."},
     {"connect", NEAP_EFFECT_WRITE, pg_lua_connect, "opts?: neap.pg.ConnectOpts", "neap.pg.Conn",
      "Opens another connection to the same target, outside any transaction."},
-    {"close", NEAP_EFFECT_PURE, conn_close, "", "nil", "Closes a connection that db:connect opened."},
+    {"close", NEAP_EFFECT_PURE, conn_close, "", "nil",
+     "Closes a connection that db:connect opened."},
     {"status", NEAP_EFFECT_PURE, conn_status, "", "string",
      "Says whether the session is idle, active, in a transaction, failed or lost."},
     {"server_version", NEAP_EFFECT_PURE, conn_server_version, "", "integer",
      "Gives the server's version as a number, 150020 for 15.20."},
     {0}};
 
-const struct glue_class pg_lua_conn = {
-    "neap.pg.Conn", "A session with the target's PostgreSQL.", conn_functions, pg_lua_conn_close,
-    sizeof(struct pg_lua_conn)};
+const struct glue_class pg_lua_conn = {"neap.pg.Conn", "A session with the target's PostgreSQL.",
+                                       conn_functions, pg_lua_conn_close,
+                                       sizeof(struct pg_lua_conn)};
 
 static int rows_close(lua_State *L)
 {

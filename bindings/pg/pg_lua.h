@@ -13,8 +13,8 @@
 
 /* How a script may use the connection it is given. */
 struct pg_lua_rule {
-    bool transaction;  /* inside the host's transaction: pipelined, no CONCURRENTLY */
-    bool read_only;    /* verify, dry look: the session enforces it as well */
+    bool transaction;          /* inside the host's transaction: pipelined, no CONCURRENTLY */
+    bool read_only;            /* verify, dry look: the session enforces it as well */
     struct pg_client *control; /* for pg_index_build, or NULL */
     const char *conninfo;      /* for db:connect{}; NULL: refused */
     int64_t row_max_bytes;     /* of db:query results; over it: db.rows */

@@ -15,11 +15,11 @@
 
 struct copy_source {
     lua_State *L;
-    int index;                  /* of the source on L's stack */
+    int index; /* of the source on L's stack */
     struct neap_buffer *chunk;
     struct neap_buffer *cell;
-    lua_Integer next;           /* of a list of rows */
-    int64_t row;                /* for messages */
+    lua_Integer next; /* of a list of rows */
+    int64_t row;      /* for messages */
     bool is_over;
 };
 
@@ -184,7 +184,8 @@ int pg_lua_copy_in(lua_State *L)
     if (type != LUA_TSTRING && type != LUA_TFUNCTION && type != LUA_TTABLE)
         return glue_raise_code(L, NEAP_ERR_DB_ARGUMENT,
                                "the source of a COPY is a string, a list of rows or a function, "
-                               "not a %s", luaL_typename(L, 3));
+                               "not a %s",
+                               luaL_typename(L, 3));
     struct pg_lua_slot *chunk = pg_lua_slot_push(L), *cell = pg_lua_slot_push(L);
     struct copy_source source = {L, 3, &chunk->buffer, &cell->buffer, 1, 0, false};
     struct copy_whole whole = {NULL, 0};

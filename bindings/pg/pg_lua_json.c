@@ -117,8 +117,7 @@ static void encode(lua_State *L, struct encoder *encoder, int index, int depth)
         break;
     default:
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "a %s has no form in JSON%s",
-                        luaL_typename(L, index),
-                        lua_isnil(L, index) ? "; null is neap.null" : "");
+                        luaL_typename(L, index), lua_isnil(L, index) ? "; null is neap.null" : "");
     }
 }
 
@@ -271,7 +270,8 @@ static void decode_members(lua_State *L, struct decoder *decoder, int depth)
     char close = is_object ? '}' : ']';
     lua_Integer count = 0;
     if (depth > JSON_DEPTH_MAX)
-        glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "JSON is nested more than %d deep", JSON_DEPTH_MAX);
+        glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "JSON is nested more than %d deep",
+                        JSON_DEPTH_MAX);
     luaL_checkstack(L, 6, "json");
     lua_newtable(L);
     decoder->at++;

@@ -32,7 +32,10 @@ static void number_text(lua_State *L, int index, char text[NUMBER_SIZE])
     }
     double number = lua_tonumber(L, index);
     if (isnan(number) || isinf(number)) {
-        snprintf(text, NUMBER_SIZE, "%s", isnan(number) ? "NaN" : number < 0 ? "-Infinity" : "Infinity");
+        snprintf(text, NUMBER_SIZE, "%s",
+                 isnan(number) ? "NaN"
+                 : number < 0  ? "-Infinity"
+                               : "Infinity");
         return;
     }
     /* The shortest text that reads back the same: 0.1 stays 0.1 in a numeric. */
@@ -49,8 +52,8 @@ static void text_check(lua_State *L, const char *text, size_t length, const char
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT,
                         "%s contains a NUL byte; text cannot, db:bytea(…) can", what);
     if (!neap_text_is_utf8(text, length))
-        glue_raise_code(L, NEAP_ERR_DB_ARGUMENT,
-                        "%s is not valid UTF-8; bytes go as db:bytea(…)", what);
+        glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "%s is not valid UTF-8; bytes go as db:bytea(…)",
+                        what);
     if (length > INT32_MAX)
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "%s is longer than 2 GB", what);
 }
@@ -61,9 +64,9 @@ static int refuse(lua_State *L, int index, const char *what)
     if (type == LUA_TNIL)
         return glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "%s is nil; NULL is neap.null", what);
     if (type == LUA_TTABLE)
-        return glue_raise_code(L, NEAP_ERR_DB_ARGUMENT,
-                               "%s is a table; pass db:array{…}, db:json(…) or the values one by one",
-                               what);
+        return glue_raise_code(
+            L, NEAP_ERR_DB_ARGUMENT,
+            "%s is a table; pass db:array{…}, db:json(…) or the values one by one", what);
     return glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "%s is a %s, which SQL has no value for", what,
                            luaL_typename(L, index));
 }
@@ -111,7 +114,8 @@ const struct pg_param *pg_lua_params_check(lua_State *L, int first, int *count)
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "%d parameters; a statement takes at most 65535",
                         *count);
     size_t number = (size_t)*count;
-    char *block = lua_newuserdatauv(L, number * (sizeof(struct pg_param) + sizeof(struct param_cell)), 0);
+    char *block =
+        lua_newuserdatauv(L, number * (sizeof(struct pg_param) + sizeof(struct param_cell)), 0);
     struct param_cell *cells = (void *)block;
     struct pg_param *params = (void *)(block + number * sizeof *cells);
     for (int i = 0; i < *count; i++) {
@@ -135,7 +139,8 @@ static int bytea_eq(lua_State *L)
     size_t b_length = 0;
     const char *a = pg_lua_bytea_peek(L, 1, &a_length);
     const char *b = pg_lua_bytea_peek(L, 2, &b_length);
-    lua_pushboolean(L, a != NULL && b != NULL && a_length == b_length && memcmp(a, b, a_length) == 0);
+    lua_pushboolean(L,
+                    a != NULL && b != NULL && a_length == b_length && memcmp(a, b, a_length) == 0);
     return 1;
 }
 

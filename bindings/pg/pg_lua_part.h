@@ -18,26 +18,26 @@ struct rows_handle;
 
 /* `db`. A stale handle has no client. */
 struct pg_lua_conn {
-    struct pg_client *client;   /* NULL: retired or closed */
+    struct pg_client *client; /* NULL: retired or closed */
     struct pg_lua_rule rule;
-    bool owned;                 /* made by db:connect: closed with the handle */
-    bool copying;               /* inside a COPY: nothing else may be sent */
+    bool owned;   /* made by db:connect: closed with the handle */
+    bool copying; /* inside a COPY: nothing else may be sent */
     int savepoint_depth;
-    struct rows_handle *streaming; /* the rows that keep the connection busy, or NULL */
-    struct rows_handle *rows;      /* every open iterator */
+    struct rows_handle *streaming;    /* the rows that keep the connection busy, or NULL */
+    struct rows_handle *rows;         /* every open iterator */
     struct pg_lua_conn *next, **link; /* in the state's list */
 };
 
 /* db:rows: a cursor in a transaction, single-row mode outside one. */
 struct rows_handle {
-    struct pg_lua_conn *conn;   /* NULL: ended */
-    struct pg_op *op;           /* single-row mode, or the batch of a cursor */
-    char cursor[32];            /* "" in single-row mode */
-    int batch_size, batch_row;  /* of a cursor: rows asked for, next row of the batch */
-    bool is_last;               /* the batch at hand is the cursor's last */
-    bool is_stale;              /* the host retired it: not an ordinary end */
-    int depth;                  /* savepoints around it: a rollback takes the cursor away */
-    PGresult *result;           /* the row at hand, of single-row mode */
+    struct pg_lua_conn *conn;  /* NULL: ended */
+    struct pg_op *op;          /* single-row mode, or the batch of a cursor */
+    char cursor[32];           /* "" in single-row mode */
+    int batch_size, batch_row; /* of a cursor: rows asked for, next row of the batch */
+    bool is_last;              /* the batch at hand is the cursor's last */
+    bool is_stale;             /* the host retired it: not an ordinary end */
+    int depth;                 /* savepoints around it: a rollback takes the cursor away */
+    PGresult *result;          /* the row at hand, of single-row mode */
     struct rows_handle *next, **link;
 };
 
@@ -66,7 +66,7 @@ struct pg_lua_conn *pg_lua_conn_push(lua_State *L, const struct pg_lua_rule *rul
 
 /* One effect: gate, place, parameters. */
 struct pg_lua_call {
-    const char *name;             /* "pg.exec" */
+    const char *name; /* "pg.exec" */
     enum neap_effect effect;
     const struct pg_sql_class *class; /* or NULL */
     struct pg_statement statement;

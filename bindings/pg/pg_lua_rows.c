@@ -129,7 +129,7 @@ int pg_lua_rows_open(lua_State *L)
         conn->streaming = rows;
     }
     lua_pushvalue(L, index);
-    lua_pushnil(L);     /* the shape, once a row came */
+    lua_pushnil(L);      /* the shape, once a row came */
     lua_pushvalue(L, 1); /* the connection lives as long as its rows */
     lua_pushcclosure(L, pg_lua_rows_next, 3);
     lua_pushnil(L);
@@ -207,8 +207,9 @@ int pg_lua_rows_next(lua_State *L)
     struct rows_handle *rows = lua_touserdata(L, lua_upvalueindex(1));
     int row;
     if (rows->is_stale)
-        return glue_raise_code(L, NEAP_ERR_HANDLE_CLOSED,
-                               "the rows are read after the function that asked for them has ended");
+        return glue_raise_code(
+            L, NEAP_ERR_HANDLE_CLOSED,
+            "the rows are read after the function that asked for them has ended");
     if (rows->conn == NULL)
         return 0;
     const PGresult *result = row_take(L, rows, &row);

@@ -50,7 +50,8 @@ static bool outcome(lua_State *L, struct pg_client *client, bool returned, struc
         glue_error_of(L, -1, err);
     (void)pg_settle(client, NULL);
     failure = pg_failure(client);
-    if (failure != NULL && (returned || err->code == NEAP_ERR_DB_ABORTED || is_whole(failure->code)))
+    if (failure != NULL &&
+        (returned || err->code == NEAP_ERR_DB_ABORTED || is_whole(failure->code)))
         neap_error_copy(err, failure);
     return !returned || failure != NULL;
 }
@@ -73,7 +74,7 @@ static int undo(lua_State *L, struct pg_lua_conn *conn, bool returned, struct ne
     if (is_whole(code))
         return glue_raise(L, err);
     if (is_raised_own)
-        neap_error_clear(err);      /* the script's own value goes on as it is */
+        neap_error_clear(err); /* the script's own value goes on as it is */
     else
         glue_error_push(L, err);
     rows_forget(conn);
@@ -108,7 +109,8 @@ int pg_lua_savepoint(lua_State *L)
     bool returned = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0) == LUA_OK;
     conn->savepoint_depth = depth;
     if (conn->client == NULL)
-        return glue_raise_code(L, NEAP_ERR_HANDLE_CLOSED, "the connection was closed in a savepoint");
+        return glue_raise_code(L, NEAP_ERR_HANDLE_CLOSED,
+                               "the connection was closed in a savepoint");
     if (!neap_run_check(glue_context(L)->run, &err))
         return glue_raise(L, &err);
     if (outcome(L, conn->client, returned, &err))

@@ -29,7 +29,8 @@ static int listen_send(lua_State *L, const char *verb, bool all)
     if (conn->rule.transaction)
         return glue_raise_code(L, NEAP_ERR_DB_NO_TRANSACTION,
                                "%s does nothing before COMMIT; use it in steps with "
-                               "`transaction = false`", verb);
+                               "`transaction = false`",
+                               verb);
     struct pg_lua_slot *slot = pg_lua_slot_push(L);
     if (channel != NULL && !pg_ident(conn->client, channel, length, &slot->text, &err))
         return glue_raise(L, &err);
@@ -132,8 +133,7 @@ static bool further_set_up(const struct pg_lua_conn *further, struct neap_error 
     static const char sql_read_only[] = "set default_transaction_read_only = on";
     if (rule->opened != NULL && !rule->opened(rule->opened_arg, further->client, err))
         return false;
-    return !rule->read_only ||
-           pg_exec_text(further->client, sql_read_only, 0, NULL, NULL, err);
+    return !rule->read_only || pg_exec_text(further->client, sql_read_only, 0, NULL, NULL, err);
 }
 
 int pg_lua_connect(lua_State *L)

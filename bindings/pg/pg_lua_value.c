@@ -14,25 +14,55 @@
 #include "host/base/text.h"
 
 enum {
-    OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25,
-    OID_OID = 26, OID_FLOAT4 = 700, OID_FLOAT8 = 701,
+    OID_BOOL = 16,
+    OID_BYTEA = 17,
+    OID_INT8 = 20,
+    OID_INT2 = 21,
+    OID_INT4 = 23,
+    OID_TEXT = 25,
+    OID_OID = 26,
+    OID_FLOAT4 = 700,
+    OID_FLOAT8 = 701,
 };
 
 /* Arrays whose elements neap converts; box[] is left out: its delimiter is ';'. */
 static const struct {
     Oid array, element;
 } array_types[] = {
-    {1000, OID_BOOL}, {1001, OID_BYTEA}, {1005, OID_INT2}, {1007, OID_INT4}, {1016, OID_INT8},
-    {1028, OID_OID}, {1021, OID_FLOAT4}, {1022, OID_FLOAT8},
-    {1231, OID_TEXT} /* numeric */, {1009, OID_TEXT}, {1015, OID_TEXT} /* varchar */,
-    {1014, OID_TEXT} /* bpchar */, {1002, OID_TEXT} /* "char" */, {1003, OID_TEXT} /* name */,
-    {199, OID_TEXT} /* json */, {3807, OID_TEXT} /* jsonb */, {2951, OID_TEXT} /* uuid */,
-    {1182, OID_TEXT} /* date */, {1115, OID_TEXT} /* timestamp */, {1185, OID_TEXT} /* …tz */,
-    {1183, OID_TEXT} /* time */, {1270, OID_TEXT} /* timetz */, {1187, OID_TEXT} /* interval */,
-    {1041, OID_TEXT} /* inet */, {651, OID_TEXT} /* cidr */, {1040, OID_TEXT} /* macaddr */,
-    {1561, OID_TEXT} /* bit */, {1563, OID_TEXT} /* varbit */, {2210, OID_TEXT} /* regclass */,
-    {1008, OID_TEXT} /* regproc */, {2211, OID_TEXT} /* regtype */, {143, OID_TEXT} /* xml */,
-    {791, OID_TEXT} /* money */, {1263, OID_TEXT} /* cstring */,
+    {1000, OID_BOOL},
+    {1001, OID_BYTEA},
+    {1005, OID_INT2},
+    {1007, OID_INT4},
+    {1016, OID_INT8},
+    {1028, OID_OID},
+    {1021, OID_FLOAT4},
+    {1022, OID_FLOAT8},
+    {1231, OID_TEXT} /* numeric */,
+    {1009, OID_TEXT},
+    {1015, OID_TEXT} /* varchar */,
+    {1014, OID_TEXT} /* bpchar */,
+    {1002, OID_TEXT} /* "char" */,
+    {1003, OID_TEXT} /* name */,
+    {199, OID_TEXT} /* json */,
+    {3807, OID_TEXT} /* jsonb */,
+    {2951, OID_TEXT} /* uuid */,
+    {1182, OID_TEXT} /* date */,
+    {1115, OID_TEXT} /* timestamp */,
+    {1185, OID_TEXT} /* …tz */,
+    {1183, OID_TEXT} /* time */,
+    {1270, OID_TEXT} /* timetz */,
+    {1187, OID_TEXT} /* interval */,
+    {1041, OID_TEXT} /* inet */,
+    {651, OID_TEXT} /* cidr */,
+    {1040, OID_TEXT} /* macaddr */,
+    {1561, OID_TEXT} /* bit */,
+    {1563, OID_TEXT} /* varbit */,
+    {2210, OID_TEXT} /* regclass */,
+    {1008, OID_TEXT} /* regproc */,
+    {2211, OID_TEXT} /* regtype */,
+    {143, OID_TEXT} /* xml */,
+    {791, OID_TEXT} /* money */,
+    {1263, OID_TEXT} /* cstring */,
 };
 
 static Oid element_type(Oid type)

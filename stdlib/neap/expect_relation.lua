@@ -48,7 +48,8 @@ local CONSTRAINT_TYPES = {
 local TYPE_ALIASES = {
   int = "integer", int4 = "integer", int8 = "bigint", int2 = "smallint", bool = "boolean",
   varchar = "character varying", char = "character", bpchar = "character",
-  float8 = "double precision", float4 = "real", float = "double precision", decimal = "numeric", varbit = "bit varying",
+  float8 = "double precision", float4 = "real", float = "double precision",
+  decimal = "numeric", varbit = "bit varying",
   timestamptz = "timestamp with time zone", timetz = "time with time zone",
   timestamp = "timestamp without time zone", time = "time without time zone",
 }

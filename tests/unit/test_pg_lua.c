@@ -313,13 +313,13 @@ static void test_pg_lua__a_retired_handle_is_closed(void **state)
                                    "iterator = db:rows 'select generate_series(1, 10)'\n"
                                    "iterator()"));
     pg_lua_retire(L);
-    check(&world, luaL_dostring(
-                      L, "for _, f in ipairs { function() db:exec 'select 1' end,\n"
-                         "  function() other:exec 'select 1' end, function() db:ident 'x' end,\n"
-                         "  function() iterator() end } do\n"
-                         "  local ok, err = pcall(f)\n"
-                         "  assert(not ok and err.code == 'handle.closed', tostring(err))\n"
-                         "end"));
+    check(&world,
+          luaL_dostring(L, "for _, f in ipairs { function() db:exec 'select 1' end,\n"
+                           "  function() other:exec 'select 1' end, function() db:ident 'x' end,\n"
+                           "  function() iterator() end } do\n"
+                           "  local ok, err = pcall(f)\n"
+                           "  assert(not ok and err.code == 'handle.closed', tostring(err))\n"
+                           "end"));
     /* A new handle in the same state works, and the session is free. */
     pg_lua_push(L, scene->client, &rule);
     lua_setglobal(L, "db");
@@ -336,11 +336,12 @@ static void test_pg_lua__a_stop_reaches_every_call(void **state)
     pg_lua_push(world.L, scene->client, &rule);
     lua_setglobal(world.L, "db");
     neap_run_stop(&scene->run, NEAP_ERR_RUN_DEADLINE, "the deadline passed");
-    check(&world, luaL_dostring(world.L,
-                                "for _, name in ipairs { 'exec', 'query', 'row', 'value', 'rows' } do\n"
-                                "  local ok, err = pcall(db[name], db, 'select 1')\n"
-                                "  assert(not ok and err.code == 'run.deadline', name)\n"
-                                "end"));
+    check(&world,
+          luaL_dostring(world.L,
+                        "for _, name in ipairs { 'exec', 'query', 'row', 'value', 'rows' } do\n"
+                        "  local ok, err = pcall(db[name], db, 'select 1')\n"
+                        "  assert(not ok and err.code == 'run.deadline', name)\n"
+                        "end"));
     assert_int_equal(world.pass_count, 0);
     world_close(&world);
 }
@@ -353,11 +354,12 @@ static void test_pg_lua__a_state_closes_with_everything_open(void **state)
     const struct pg_lua_rule rule = {.conninfo = pg_fixture.conninfo};
     pg_lua_push(world.L, scene->client, &rule);
     lua_setglobal(world.L, "db");
-    check(&world, luaL_dostring(world.L, "a = db:connect{ timeout = '5s' } b = db:connect()\n"
-                                         "rows = a:rows 'select generate_series(1, 100000)' rows()\n"
-                                         "co = coroutine.wrap(function()\n"
-                                         "  for row in b:rows 'select 1' do coroutine.yield(row) end\n"
-                                         "end) co()"));
+    check(&world,
+          luaL_dostring(world.L, "a = db:connect{ timeout = '5s' } b = db:connect()\n"
+                                 "rows = a:rows 'select generate_series(1, 100000)' rows()\n"
+                                 "co = coroutine.wrap(function()\n"
+                                 "  for row in b:rows 'select 1' do coroutine.yield(row) end\n"
+                                 "end) co()"));
     lua_close(world.L);
     world.L = luaL_newstate();
     glue_context_open(world.L, &world.context);
@@ -424,7 +426,8 @@ int main(int argc, char **argv)
     end = add_cases(end, "tests/unit/pg_lua/editor_types.lua");
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    int failed = _cmocka_run_group_tests("pg_lua", tests, (size_t)(end - tests), group_begin, group_end);
+    int failed =
+        _cmocka_run_group_tests("pg_lua", tests, (size_t)(end - tests), group_begin, group_end);
     for (struct CMUnitTest *test = tests + 3; test < end; test++) {
         free(test->initial_state);
         free((void *)(uintptr_t)test->name);

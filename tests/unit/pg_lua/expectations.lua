@@ -100,15 +100,16 @@ add("expect index", "tx", function(db, expect)
     columns = { "lower(email::text)", "age" },
     definition = "create unique index users_email on ai.users (lower((email)::text), age)" })
   expect.no_index "ai.nothing"
-  fails("index ai.user_email: not found; did you mean ai.users_email?", expect.index, "ai.user_email")
+  fails("index ai.user_email: not found; did you mean ai.users_email?", expect.index,
+    "ai.user_email")
   fails("index ai.users_email: expected not unique, found unique", expect.index, "ai.users_email",
     { unique = false })
   fails("index ai.users_email: expected on table ai.orders, found on ai.users", expect.index,
     "ai.users_email", { table = "ai.orders" })
   fails("index ai.users_email: expected columns email, found lower(email::text), age", expect.index,
     "ai.users_email", { columns = { "email" } })
-  fails('index ai.users_email: expected definition "x", found "CREATE UNIQUE INDEX users_email ON ' ..
-    'ai.users USING btree (lower((email)::text), age)"', expect.index, "ai.users_email",
+  fails('index ai.users_email: expected definition "x", found "CREATE UNIQUE INDEX users_email ' ..
+    'ON ai.users USING btree (lower((email)::text), age)"', expect.index, "ai.users_email",
     { definition = "x" })
   fails("index ai.users_email: expected none, found an index", expect.no_index, "ai.users_email")
   db:exec "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ai.users_email'::regclass"
@@ -118,7 +119,8 @@ end)
 
 add("expect constraint", "tx", function(db, expect)
   schema(db)
-  expect.constraint("ai.users", "age_positive", { type = "check", definition = "CHECK ((age > 0))" })
+  expect.constraint("ai.users", "age_positive", { type = "check",
+    definition = "CHECK ((age > 0))" })
   expect.constraint("ai.orders", "orders_user", { type = "foreign key", validated = false })
   expect.no_constraint("ai.orders", "nothing")
   fails("constraint age_positve of ai.users: not found; did you mean age_positive?",
@@ -152,7 +154,8 @@ add("expect function", "tx", function(db, expect)
     "ai.touch", { security_definer = false })
   fails("function ai.twice: expected stable, found immutable", expect.func, "ai.twice",
     { volatility = "stable" })
-  fails("function ai.twice: expected none, found ai.twice(n integer)", expect.no_function, "ai.twice")
+  fails("function ai.twice: expected none, found ai.twice(n integer)", expect.no_function,
+    "ai.twice")
   db:exec "CREATE FUNCTION ai.twice(n text) RETURNS text LANGUAGE sql AS 'SELECT n || n'"
   assert(not pcall(expect.func, "ai.twice"))
 end)
@@ -258,7 +261,8 @@ add("expect equal and rows", "tx", function(db, expect)
   fails('rows: expected 1, found 1: [1].name: expected "da", found "de"', expect.rows,
     "SELECT $1 AS name", { { name = "da" } }, "de")
   expect.no_rows("SELECT 1 WHERE $1", false)
-  fails('no_rows: expected none, found { a = 1, b = "x" }', expect.no_rows, "SELECT 1 AS a, 'x' AS b")
+  fails('no_rows: expected none, found { a = 1, b = "x" }', expect.no_rows,
+    "SELECT 1 AS a, 'x' AS b")
 end)
 
 add("expect count", "tx", function(db, expect)
@@ -267,10 +271,12 @@ add("expect count", "tx", function(db, expect)
   expect.count("SELECT generate_series(1, $1);", 3, 3)
   expect.count("SELECT generate_series(1, 3) -- three", { min = 2, max = 3 })
   fails("count of ai.users: expected 1, found 0", expect.count, "ai.users", 1)
-  fails("count of ai.users: expected at least 2 rows, found 0", expect.count, "ai.users", { min = 2 })
+  fails("count of ai.users: expected at least 2 rows, found 0", expect.count, "ai.users",
+    { min = 2 })
   fails("count of SELECT 1: expected 2 to 3 rows, found 1", expect.count, "SELECT 1",
     { min = 2, max = 3 })
-  fails("count of SELECT 1: expected at most 0 rows, found 1", expect.count, "SELECT 1", { max = 0 })
+  fails("count of SELECT 1: expected at most 0 rows, found 1", expect.count, "SELECT 1",
+    { max = 0 })
 end)
 
 add("expect foreign keys hold", "tx", function(db, expect)
@@ -279,8 +285,8 @@ add("expect foreign keys hold", "tx", function(db, expect)
   db:exec "SET LOCAL session_replication_role = replica"
   db:exec "INSERT INTO ai.orders VALUES (1, 5), (2, NULL), (3, 6)"
   db:exec "SET LOCAL session_replication_role = origin"
-  local message = "foreign key orders_user of ai.orders: found 2 rows without a row in ai.users, " ..
-    "first (user_id) = (5)"
+  local message = "foreign key orders_user of ai.orders: found 2 rows without a row in " ..
+    "ai.users, first (user_id) = (5)"
   fails(message, expect.foreign_keys_hold, "ai.orders")
   fails(message, expect.foreign_keys_hold)
   db:exec "INSERT INTO ai.users (id, email) VALUES (5, 'a'), (6, 'b')"
@@ -297,7 +303,8 @@ add("expect a plan and a time", "tx", function(db, expect)
     expect.uses_index, "SELECT * FROM ai.users WHERE tags IS NULL", "ai.users_pkey")
   expect.within("10s", "SELECT * FROM ai.users WHERE id = $1", 7)
   local ok, err = pcall(expect.within, "20ms", "SELECT pg_sleep(0.05)")
-  assert(not ok and tostring(err):find "^within: expected 20ms at most, found %d+%.%d ms$", tostring(err))
+  assert(not ok and tostring(err):find "^within: expected 20ms at most, found %d+%.%d ms$",
+    tostring(err))
 end)
 
 add("expect works in verify", "verify", function(_, expect)
@@ -305,7 +312,8 @@ add("expect works in verify", "verify", function(_, expect)
   expect.count("pg_catalog.pg_am", { min = 1 })
   expect.no_rows "SELECT 1 WHERE false"
   expect.foreign_keys_hold()
-  expect.uses_index("SELECT * FROM pg_catalog.pg_class WHERE oid = 1", "pg_catalog.pg_class_oid_index")
+  expect.uses_index("SELECT * FROM pg_catalog.pg_class WHERE oid = 1",
+    "pg_catalog.pg_class_oid_index")
   expect.within("10s", "SELECT 1")
 end)
 

@@ -115,7 +115,10 @@ add("a savepoint survives a failing statement", "tx", function(db)
   end)
   assert(ok == false and err.code == "db.query" and err.sqlstate == "23505", tostring(err))
   assert(db:value "SELECT count(*) FROM t" == 1)
-  local yes, a, b = db:savepoint(function(_, x) db:exec "INSERT INTO t VALUES (3)" return x, 5 end, 4)
+  local yes, a, b = db:savepoint(function(_, x)
+    db:exec "INSERT INTO t VALUES (3)"
+    return x, 5
+  end, 4)
   assert(yes == true and a == 4 and b == 5)
   assert(db:value "SELECT count(*) FROM t" == 2)
 end)
@@ -210,7 +213,8 @@ end)
 add("rows of a writing statement", "tx", function(db)
   db:exec "CREATE TABLE t (a int)"
   local seen = 0
-  for row in db:rows "WITH i AS (INSERT INTO t SELECT generate_series(1, 5) RETURNING a) SELECT a FROM i" do
+  for row in db:rows [[
+    WITH i AS (INSERT INTO t SELECT generate_series(1, 5) RETURNING a) SELECT a FROM i]] do
     seen = seen + row.a
   end
   for row in db:rows "DELETE FROM t WHERE a = 5 RETURNING a" do

@@ -127,7 +127,8 @@ add("arrays of everything", "tx", function(db)
   same(db:value "SELECT '[0:1]={7,8}'::int[]", { 7, 8 })
   same(db:value("SELECT array_agg(g) FROM generate_series(1, 3) g WHERE g = ANY($1)",
     db:array { 1, 3, 9 }), { 1, 3 })
-  same(require("neap.pg").decode_array "{red,\"dark blue\",NULL}", { "red", "dark blue", neap.null })
+  same(require("neap.pg").decode_array '{red,"dark blue",NULL}',
+    { "red", "dark blue", neap.null })
   raises("db.argument", "holes", db.array, db, { 1, nil, 3 })
   raises("db.argument", "holes or names", db.array, db, { a = 1 })
   raises("db.argument", "element 2 is a function", db.array, db, { 1, print })
@@ -148,7 +149,8 @@ add("json keeps its numbers", "tx", function(db)
   raises("db.argument", "function", pg.json, { print })
   raises("db.argument", "text keys", pg.json, { [1] = 1, x = 2 })
   raises("script.argument", "empty_array", pg.json, {}, { emptyarray = true })
-  local odd = pg.decode_json ' [ "\\u00fc\\ud83d\\ude00\\n" , null, -0, 1e3, [], {} , 18446744073709551616 ] '
+  local odd = pg.decode_json [==[
+    [ "\u00fc\ud83d\ude00\n" , null, -0, 1e3, [], {} , 18446744073709551616 ] ]==]
   assert(odd[1] == "ü😀\n" and odd[2] == neap.null and odd[4] == "1e3" and #odd == 7)
   assert(odd[7] == "18446744073709551616")
   for _, bad in ipairs { "", "[1,]", "{", '{"a"}', "[1 2]", "nul", '"\\x"', "1 2", '"' } do
@@ -171,7 +173,9 @@ end)
 add("a row knows its columns", "tx", function(db)
   local row = db:row "SELECT 1 AS id, NULL::text AS title"
   assert(row.id == 1 and row.title == nil)
-  raises("db.argument", "no column \"titel\"; did you mean \"title\"", function() return row.titel end)
+  raises("db.argument", "no column \"titel\"; did you mean \"title\"", function()
+    return row.titel
+  end)
   raises("db.argument", "read by column name", function() return row[1] end)
   raises("db.argument", "two columns \"%?column%?\"", db.query, db, "SELECT 1, 2")
   row.extra = 1
