@@ -70,6 +70,7 @@ struct pg_client {
     struct neap_loop *loop;
     PGconn *conn;
     uv_poll_t *poll; /* on its own: it outlives the client by one turn */
+    struct neap_timer *dropped; /* libpq closed the socket: tells it in a turn */
     int poll_events;
     char *name, *address, *waits_for;
     struct pg_op *head, *tail; /* in flight and waiting, in order */

@@ -246,6 +246,7 @@ void pg_close(struct pg_client *client)
         pg_op_end(client, op);
     }
     pg_unwatch(client);
+    neap_timer_end(client->dropped);
     client->lost = true;
     PQfinish(client->conn);
     client->conn = NULL;
@@ -264,7 +265,7 @@ struct neap_loop *pg_loop(struct pg_client *client)
 
 bool pg_is_lost(const struct pg_client *client)
 {
-    return client->lost;
+    return client->lost || client->dropped;
 }
 
 const char *pg_address(const struct pg_client *client)

@@ -75,14 +75,42 @@ void pg_rewatch(struct pg_client *client)
         uv_poll_stop(client->poll);
 }
 
+static void lose_if_bad(struct pg_client *client)
+{
+    if (client->lost || client->closed || PQstatus(client->conn) != CONNECTION_BAD)
+        return;
+    pg_pump(client); /* answers that came before the end count */
+    pg_lose(client, NULL);
+}
+
+static void on_dropped(void *arg)
+{
+    struct pg_client *client = arg;
+
+    pg_hold(client);
+    lose_if_bad(client);
+    pg_release(client);
+}
+
+/* libpq reads while it writes, and closes the socket when that read finds the
+ * end: no event will ever tell us. The statements end in a turn of the loop,
+ * because whoever sends does not expect callbacks. */
+static void note_drop(struct pg_client *client)
+{
+    if (PQstatus(client->conn) != CONNECTION_BAD || client->dropped)
+        return;
+    pg_unwatch(client);
+    client->dropped = neap_timer_begin(client->loop, 0, 0, on_dropped, client);
+}
+
 void pg_flush(struct pg_client *client)
 {
-    if (client->lost)
+    if (client->lost || client->closed)
         return;
-    /* A failed write is not told here: libpq reports it when the input ends. */
     client->want_write = PQflush(client->conn) == 1;
     if (!client->want_write)
         client->unflushed_bytes = 0;
+    note_drop(client);
     pg_rewatch(client);
 }
 
@@ -108,15 +136,12 @@ static void serve(struct pg_client *client, int status, int events)
     if ((events & UV_WRITABLE) && status >= 0)
         pg_flush(client);
     if ((events & UV_READABLE) || status < 0) {
-        bool alive = consume(client);
-
-        if (!alive) {
-            pg_pump(client); /* answers that came before the end count */
+        if (!consume(client)) {
+            pg_pump(client);
             pg_lose(client, NULL);
         }
     }
-    if (!client->lost && !client->closed && PQstatus(client->conn) == CONNECTION_BAD)
-        pg_lose(client, NULL);
+    lose_if_bad(client);
     if (!client->closed) {
         pg_notify_take(client);
         pg_notice_deliver(client);
@@ -134,6 +159,7 @@ void pg_catch_up(struct pg_client *client)
         serve(client, 0, UV_READABLE);
     else
         pg_pump(client);
+    lose_if_bad(client);
     pg_release(client);
 }
 
@@ -196,6 +222,8 @@ void pg_lose(struct pg_client *client, const char *why)
         return;
     client->lost = true;
     pg_unwatch(client);
+    neap_timer_end(client->dropped);
+    client->dropped = NULL;
     set_loss(client, why);
     /* The server learns of it now; the object stays, because others hold it. */
     if (PQsocket(client->conn) >= 0)

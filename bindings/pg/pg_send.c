@@ -137,6 +137,7 @@ bool pg_hand_over(struct pg_client *client, struct pg_op *op, const struct pg_pa
                        "the statement could not be sent");
         neap_error_detail(&op->error, "%s", PQerrorMessage(client->conn));
         pg_error_place(&op->error, op);
+        pg_flush(client); /* notes it when libpq closed the socket */
         return false;
     }
     op->sent = true;

@@ -466,6 +466,29 @@ static void test_pg_client__a_lost_connection_stays_lost(void **state)
     assert_int_equal(pg_transaction_status(scene->client), PQTRANS_UNKNOWN);
 }
 
+/* libpq finds the end while it writes, and closes the socket under the loop. */
+static void test_pg_client__a_loss_found_while_writing_is_told(void **state)
+{
+    struct pg_scene *scene = *state;
+    char *big = neap_alloc(100001);
+    struct pg_param param = PG_TEXT(big);
+    struct pg_statement statement = plain("select $1::text");
+    bool sent = true;
+
+    memset(big, 'x', 100000);
+    statement.params = &param;
+    statement.param_count = 1;
+    assert_true(pg_pipeline_begin(scene->client, &scene->err));
+    kill(PQbackendPID(pg_raw(scene->client)), SIGTERM);
+    usleep(200000);
+    for (int i = 0; i < 20 && sent; i++)
+        sent = pg_send(scene->client, &statement, NULL, &scene->err);
+    assert_false(pg_settle(scene->client, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_LOST);
+    assert_true(pg_is_lost(scene->client));
+    free(big);
+}
+
 static void test_pg_client__an_idle_session_s_end_is_explained(void **state)
 {
     struct pg_scene *scene = *state;
@@ -597,6 +620,7 @@ int main(void)
         SCENE(test_pg_client__a_stream_fails_at_its_row),
         SCENE(test_pg_client__a_discarded_result_costs_no_memory),
         SCENE(test_pg_client__a_lost_connection_stays_lost),
+        SCENE(test_pg_client__a_loss_found_while_writing_is_told),
         SCENE(test_pg_client__an_idle_session_s_end_is_explained),
         SCENE(test_pg_client__copy_needs_its_own_door),
         SCENE(test_pg_client__every_call_is_settled_once),
