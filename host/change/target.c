@@ -97,8 +97,12 @@ static bool check_pooler(const struct neap_target *target, struct neap_error *er
 static bool check_changeable(const struct neap_target *target, struct neap_error *err)
 {
     if (target->standby) {
-        neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s is a standby or read-only",
-                       pg_address(target->control));
+        neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s is %s", pg_address(target->control),
+                       target->recovery ? "a standby" : "read-only");
+        if (!target->recovery)
+            neap_error_hint(err, "Its default_transaction_read_only is on, for this role or "
+                                 "database. Look at who set it, and point the environment at a "
+                                 "primary.");
         return false;
     }
     if (target->superuser && target->env->is_protected && !target->env->allow_superuser) {
@@ -135,7 +139,8 @@ static void keep_look(struct neap_target *target, const struct pg_op *op)
     target->user = neap_strdup(pg_cell(op, 0, LOOK_USER));
     target->timeline = neap_strdup(pg_cell(op, 0, LOOK_TIMELINE));
     target->server_version = neap_strdup(pg_cell(op, 0, LOOK_VERSION));
-    target->standby = pg_cell_bool(op, 0, LOOK_RECOVERY) || pg_cell_bool(op, 0, LOOK_READ_ONLY);
+    target->recovery = pg_cell_bool(op, 0, LOOK_RECOVERY);
+    target->standby = target->recovery || pg_cell_bool(op, 0, LOOK_READ_ONLY);
     target->superuser = pg_cell_bool(op, 0, LOOK_SUPERUSER);
     target->direct =
         pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(target->control));
@@ -183,7 +188,7 @@ static bool check_same(const struct neap_target *target, struct pg_client *clien
         return false;
     }
     bool same = strcmp(identity, target->identity) == 0;
-    bool primary = !pg_cell_bool(op, 0, LOOK_RECOVERY);
+    bool primary = target->recovery || !pg_cell_bool(op, 0, LOOK_RECOVERY);
     if (!same)
         neap_error_set(err, NEAP_ERR_TARGET_WRONG, "%s led to %s, and now to %s",
                        pg_address(client), target->identity, identity);

@@ -25,6 +25,7 @@ struct neap_target {
     int server_version_num;
     bool direct;               /* no pooler between us and the server */
     bool superuser;
+    bool recovery;             /* a standby: unlogged tables cannot be read */
     bool standby;              /* in recovery, or default_transaction_read_only */
 };
 

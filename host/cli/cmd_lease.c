@@ -28,6 +28,12 @@ bool cmd_lease_json(struct neap_session *session, json_t **out, struct neap_erro
 {
     struct lease_holder holder = {0};
     bool found = false;
+    if (session->target->recovery) { /* the row is unlogged, so that no copy has it */
+        neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s is a standby, which has no lease",
+                       pg_address(session->target->control));
+        neap_error_hint(err, "Ask the primary: `neap lease show` there.");
+        return false;
+    }
     if (!lease_look(session->target->control, session->target->identity, &found, &holder, err))
         return false;
     if (found) {
