@@ -5,6 +5,7 @@
  */
 #include "host/cli/cmd_change.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,9 +216,25 @@ static bool run_item(struct cmd_change *change, size_t index, enum neap_directio
     return true;
 }
 
+static void log_statement(void *arg, const struct neap_statement_seen *seen)
+{
+    (void)arg;
+    char *line = cmd_change_one_line(seen->statement == NULL ? "" : seen->statement);
+    char rows[32] = "";
+    if (seen->row_count >= 0)
+        snprintf(rows, sizeof rows, ", %lld rows", (long long)seen->row_count);
+    neap_log(NEAP_LOG_DETAIL, "db.statement", "%s  (%.1f ms%s%s)", line,
+             (double)seen->duration_us / 1000.0, rows, seen->failed ? ", failed" : "");
+    free(line);
+}
+
 bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
                     struct neap_error *err)
 {
+    if (change->cli->opt.verbose) {
+        change->session.change.recorder.keep_text = true;
+        change->session.change.recorder.on_statement = log_statement;
+    }
     for (size_t i = 0; i < change->count; i++)
         if (!run_item(change, i, direction, err))
             return false;

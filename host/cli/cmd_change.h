@@ -17,6 +17,7 @@ struct cmd_change {
     json_t *plan, *applied, *undone, *remaining, *warnings;
     json_t *failed;                /* null until something failed */
     json_t *executed;              /* of the unit a dry run is in */
+    bool statement_failed;         /* in a dry run */
     size_t done_count;
     bool unreplicated, audit_incomplete;
 };
@@ -34,6 +35,9 @@ bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
                     struct neap_error *err);
 bool cmd_change_dry_run(struct cmd_change *change, enum neap_direction direction,
                         struct neap_error *err);
+/* A statement as one line of a terminal: runs of blanks as one, cut with a mark.
+ * The caller frees it. */
+char *cmd_change_one_line(const char *sql);
 /* Prints the end and frees everything; the exit status. */
 int cmd_change_end(struct cmd_change *change, bool nothing, struct neap_error *err);
 

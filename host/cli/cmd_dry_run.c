@@ -14,8 +14,7 @@
 
 #define SHOWN_MAX 100 /* characters of a statement on a terminal line */
 
-/* One line of at most SHOWN_MAX characters, runs of blanks as one. */
-static char *one_line(const char *sql)
+char *cmd_change_one_line(const char *sql)
 {
     char *line = neap_alloc(SHOWN_MAX + sizeof "…");
     size_t length = 0;
@@ -37,12 +36,17 @@ static void on_statement(void *arg, const struct neap_statement_seen *seen)
 {
     struct cmd_change *change = arg;
     const char *sql = seen->statement == NULL ? "" : seen->statement;
-    char *line = one_line(sql);
+    if (change->statement_failed && seen->failed) /* sent behind it, and not executed */
+        return;
+    change->statement_failed = seen->failed;
+    char *line = cmd_change_one_line(sql);
     char rows[24] = "-"; /* a statement that counts no rows */
-    if (seen->row_count >= 0)
+    if (seen->failed)
+        snprintf(rows, sizeof rows, "failed");
+    else if (seen->row_count >= 0)
         snprintf(rows, sizeof rows, "%lld", (long long)seen->row_count);
-    cli_print(change->cli, "    %8.1f ms  %6s rows  %s", (double)seen->duration_us / 1000.0, rows,
-              line);
+    cli_print(change->cli, "    %8.1f ms  %6s %s  %s", (double)seen->duration_us / 1000.0, rows,
+              seen->failed ? "    " : "rows", line);
     free(line);
     if (change->executed == NULL)
         return;

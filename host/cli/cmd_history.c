@@ -80,6 +80,19 @@ static json_t *print_history(struct neap_cli *cli, const struct neap_history *hi
     return list;
 }
 
+/* A mistyped id would look like a migration that nothing was ever done to. */
+static bool check_id(const struct neap_cli *cli, const struct neap_session *session,
+                     const struct neap_history *all, struct neap_error *err)
+{
+    if (cli->argc == 0 || neap_plan_find(&session->plan, cli->argv[0]) != NULL)
+        return true;
+    for (size_t i = 0; i < all->count; i++)
+        if (neap_migration_id_compare(all->rows[i].id, cli->argv[0]) == 0)
+            return true;
+    neap_error_set(err, NEAP_ERR_HISTORY_UNKNOWN, "there is no migration %s", cli->argv[0]);
+    return false;
+}
+
 int cmd_history(struct neap_cli *cli)
 {
     struct neap_session session;
@@ -88,7 +101,8 @@ int cmd_history(struct neap_cli *cli)
     memset(&session, 0, sizeof session);
     json_t *body = NULL;
     if (cli_arguments(cli, 0, 1, &err) && cli_look(cli, &session, false, &err) &&
-        neap_history_all(session.target->control, &all, &err)) {
+        neap_history_all(session.target->control, &all, &err) &&
+        check_id(cli, &session, &all, &err)) {
         body = cli_target_json(&session);
         neap_json_set(body, "history", print_history(cli, &all));
         if (cli->opt.events) {

@@ -114,16 +114,33 @@ return migration {
 
   it("names what fails, as the real run would", function()
     p:write_table("0001", "a")
-    p:write_sql("0002_b.sql", "create table b (id int);\nselect wrong", nil, "drop table b")
+    p:write_sql("0002_b.sql", "create table b (id int);\nselect wrong;\nselect 'not reached'")
     p:write_table("0003", "c")
-    local document, r = p:json("up -n", 1)
+    local document = p:json("up -n", 1)
     assert.equal("0002", document.failed.id)
     assert.same({ "0003" }, document.remaining)
     assert.equal("migrations/0002_b.sql:6", document.error.file .. ":" .. document.error.line)
-    assert.is_nil(r.out:find('"dry_run": false', 1, true))
-    r = p:expect("up -n", 1)
+    assert.is_true(document.dry_run)
+    local r = p:expect("up -n", 1)
+    assert.truthy(r.out:match "ms +failed +select wrong\n", r.out)
+    assert.is_nil(r.out:find("not reached", 1, true), r.out)
     assert.truthy(r.out:find("failed  0002  b\nrolled back: nothing was changed\n", 1, true), r.out)
     assert.equal("", relations())
+  end)
+
+  it("shows what comes after a savepoint that was rolled back", function()
+    p:write("migrations/0001_a.lua", [[
+return migration {
+  summary = "a",
+  up = function(db)
+    db:savepoint(function() db:exec "select wrong" end)
+    db:exec "create table a (id int)"
+  end,
+  verify = function() end, down = function() end,
+}]])
+    local r = p:expect "up -n"
+    assert.truthy(r.out:match "ms +failed +select wrong\n", r.out)
+    assert.truthy(r.out:match "rows +create table a", r.out)
   end)
 
   it("fails on a verify that does not hold, with exit 8", function()

@@ -385,6 +385,8 @@ describe("a target out of reach", function()
       server:signal "CONT"
       assert.equal(13, r.status, r.err)
       has(r.err, "no answer in time")
+      server:signal "INT"
+      server:wait(20)
     end)
   end)
 end)

@@ -381,7 +381,11 @@ describe("looking back", function()
     has(names, " step.committed ")
     has(names, " run.end ")
     has(p:expect("history").out, "because")
-    assert.equal(0, #p:json("history 77").history)
+    assert.equal(3, #p:json("history 1").history)
+    has(p:expect("history 77", 2).err, "no migration 77")
+    p:delete "migrations/0001_a.lua"
+    p:neap "down"
+    assert.equal(4, #p:json("history 1").history)
   end)
 
   it("goes on verifying after one that fails, and exits 8", function()

@@ -125,6 +125,16 @@ describe("up and down", function()
     assert.equal("nothing to do: 0 applied, 1 pending\n", p:expect("down").out)
   end)
 
+  it("tells every statement with --verbose, and none without", function()
+    p:write_table("0001", "a")
+    assert.equal("", p:expect("up").err)
+    p:expect "down"
+    local r = p:expect "up --verbose"
+    assert.truthy(r.err:match "create table a %(id bigint primary key%)  %(%d+%.%d ms%)", r.err)
+    r = p:expect "down --verbose"
+    assert.truthy(r.err:find("drop table a", 1, true), r.err)
+  end)
+
   it("is nothing to do without any migration, and with an empty directory", function()
     assert.equal("nothing", p:json("up").status)
     assert.equal("nothing", p:json("redo").status)
