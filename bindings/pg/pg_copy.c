@@ -102,9 +102,8 @@ static bool feed(struct pg_client *client, const struct pg_copy *copy, struct pg
         if (!put(client, op, bytes, length, err))
             return false;
         keep_pace(client, &pace, length);
-        if (!client->cleanup && !neap_run_check(neap_loop_run(client->loop), err)) {
+        if (!pg_go_on(client, err)) {
             neap_error_clear(&failed);
-            pg_cancel(client);
             return false;
         }
     }
@@ -130,6 +129,8 @@ static bool wait_input(struct pg_client *client, struct pg_op *op, struct neap_e
 {
     struct input input = {client, client->input_count};
 
+    if (!pg_go_on(client, err))
+        return false;
     client->reading++;
     bool ok = pg_wait_for(client, has_input, &input, op, err);
 

@@ -86,6 +86,7 @@ struct pg_client {
     int greedy;     /* waits that must not stand behind an untaken stream */
     int reading;    /* waits of an open COPY that want input */
     unsigned input_count; /* how often the socket was read */
+    int64_t turned_ms;    /* when a wait last gave the loop a turn */
     int holds;      /* frames on the C stack that still look at the client */
     struct neap_error failure; /* the first */
     struct neap_error loss;    /* why it is lost */
@@ -125,6 +126,9 @@ void pg_connect_step(struct pg_client *client);
  * drain when it comes. `op` (may be NULL) names the statement in the error. */
 bool pg_wait_for(struct pg_client *client, bool (*done)(void *arg), void *arg, struct pg_op *op,
                  struct neap_error *err);
+/* False when the run stops (and cleanup is off): cancelled and drained. For
+ * loops whose waits may all be over before they begin. */
+bool pg_go_on(struct pg_client *client, struct neap_error *err);
 struct pg_op *pg_op_new(const struct pg_statement *statement);
 void pg_op_append(struct pg_client *client, struct pg_op *op);
 /* Hands the first waiting statement to libpq when it is its turn. */

@@ -75,12 +75,19 @@ void pg_rewatch(struct pg_client *client)
         uv_poll_stop(client->poll);
 }
 
+/* Answers and last words that came before the end count. */
+static void lose_after_input(struct pg_client *client)
+{
+    pg_pump(client);
+    pg_notify_take(client);
+    pg_lose(client, NULL);
+}
+
 static void lose_if_bad(struct pg_client *client)
 {
     if (client->lost || client->closed || PQstatus(client->conn) != CONNECTION_BAD)
         return;
-    pg_pump(client); /* answers that came before the end count */
-    pg_lose(client, NULL);
+    lose_after_input(client);
 }
 
 static void on_dropped(void *arg)
@@ -136,10 +143,8 @@ static void serve(struct pg_client *client, int status, int events)
     if ((events & UV_WRITABLE) && status >= 0)
         pg_flush(client);
     if ((events & UV_READABLE) || status < 0) {
-        if (!consume(client)) {
-            pg_pump(client);
-            pg_lose(client, NULL);
-        }
+        if (!consume(client))
+            lose_after_input(client);
     }
     lose_if_bad(client);
     if (!client->closed) {

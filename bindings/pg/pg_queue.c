@@ -14,6 +14,9 @@
 #include "host/base/clock.h"
 #include "host/base/memory.h"
 
+#define TURN_MS 20
+#define CLEANUP_WAIT_MS 5000 /* nothing but this ends a cleanup when the server is silent */
+
 struct pg_op *pg_op_new(const struct pg_statement *statement)
 {
     struct pg_op *op = neap_alloc(sizeof *op);
@@ -221,6 +224,26 @@ static void set_stop(struct pg_client *client, const char *what, const struct pg
         pg_error_place(err, op);
 }
 
+/* A busy socket may answer before each wait begins; the loop's timers must run
+ * all the same. Inside a turn this does nothing. */
+static void keep_turning(struct pg_client *client)
+{
+    int64_t now_ms = neap_clock_ms();
+
+    if (now_ms - client->turned_ms < TURN_MS)
+        return;
+    client->turned_ms = now_ms;
+    neap_loop_turn(client->loop);
+}
+
+bool pg_go_on(struct pg_client *client, struct neap_error *err)
+{
+    if (client->cleanup || neap_run_check(neap_loop_run(client->loop), err))
+        return true;
+    pg_cancel(client);
+    return false;
+}
+
 bool pg_wait_for(struct pg_client *client, bool (*done)(void *arg), void *arg, struct pg_op *op,
                  struct neap_error *err)
 {
@@ -231,13 +254,14 @@ bool pg_wait_for(struct pg_client *client, bool (*done)(void *arg), void *arg, s
     struct neap_wait wait = {
         .done = done,
         .arg = arg,
-        .deadline_ms = NEAP_FOREVER,
+        .deadline_ms = client->cleanup ? neap_clock_deadline_ms(CLEANUP_WAIT_MS) : NEAP_FOREVER,
         .cleanup = client->cleanup,
         .what = waits_for(client, op),
     };
 
     pg_hold(client);
     pg_rewatch(client);
+    keep_turning(client);
     pg_catch_up(client);
     bool over = done(arg) || neap_loop_wait(client->loop, &wait, &stop);
 

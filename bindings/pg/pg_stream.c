@@ -33,7 +33,7 @@ static bool wait_row(struct pg_client *client, struct pg_op *op, struct neap_err
 {
     bool behind = client->head != op;
 
-    if (client->unsynced && !pg_sync(client, err))
+    if (!pg_go_on(client, err) || (client->unsynced && !pg_sync(client, err)))
         return false;
     client->greedy += behind;
     bool ok = pg_wait_for(client, has_row, op, op, err);
