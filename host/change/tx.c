@@ -195,9 +195,17 @@ bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, bool s
            neap_audit_copy(change->audit, tx->work, err) && pg_settle(tx->work, err);
 }
 
+struct commit_wait {
+    struct pg_client *work;
+    const struct pg_op *op;
+};
+
+/* The tag comes before the transaction's state does: an answer is both. */
 static bool is_answered(void *arg)
 {
-    return pg_op_is_done(arg);
+    const struct commit_wait *commit = arg;
+    return pg_op_is_done(commit->op) &&
+           (pg_is_lost(commit->work) || pg_transaction_status(commit->work) != PQTRANS_ACTIVE);
 }
 
 static enum neap_commit judge_commit(struct neap_tx *tx, const struct pg_op *op,
@@ -235,7 +243,8 @@ enum neap_commit neap_tx_commit(struct neap_tx *tx, struct neap_error *err)
     int64_t deadline = neap_clock_deadline_ms(COMMIT_WAIT_MS);
     if (tx->change->run->deadline_ms != NEAP_FOREVER && tx->change->run->deadline_ms > deadline)
         deadline = tx->change->run->deadline_ms;
-    struct neap_wait wait = {.done = is_answered, .arg = op, .cleanup = true,
+    struct commit_wait commit = {.work = tx->work, .op = op};
+    struct neap_wait wait = {.done = is_answered, .arg = &commit, .cleanup = true,
                              .deadline_ms = deadline, .what = "the answer to COMMIT"};
     if (!neap_loop_wait(tx->change->loop, &wait, NULL))
         pg_cancel(tx->work); /* once; then the answer, or a lost connection, decides */

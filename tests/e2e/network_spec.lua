@@ -1,0 +1,156 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Connections that break or fall silent, above all while COMMIT is in flight:
+-- promises 2 and 3 through a proxy that breaks where it is told.
+local e2e = require "harness"
+local network = require "network"
+
+local WORK = 2 -- the second connection of a run: the first one is the control session
+
+local function is_applied(p, id)
+  return p:value(([[select coalesce((select action from neap.history where id = '%s'
+    order by seq desc limit 1), '') = 'apply']]):format(id)) == "t"
+end
+
+local function has_table(p, name)
+  return p:value(("select to_regclass('public.%s') is not null"):format(name)) == "t"
+end
+
+-- One migration of its own, whose first run is broken at `at` of `connection`.
+local function break_once(p, number, connection, at)
+  local id, name = ("%04d"):format(number), "t" .. number
+  p:write_table(id, name)
+  local proxy = network.open(p, "cut", connection, at)
+  local r = p:neap({ "up" }, { env = proxy.env })
+  local place = ("connection %d cut at %s: exit %d\n%s%s"):format(connection, at, r.status, r.out,
+    r.err)
+  assert(proxy:out():find("fired", 1, true), "it was not cut: " .. place)
+  local applied = is_applied(p, id)
+  assert.equal(applied, has_table(p, name), place)
+  assert.equal(applied, r.out:find("applied " .. id, 1, true) ~= nil, place)
+  assert.is_nil(r.err:find("internal.bug", 1, true), place)
+  local again = p:neap { "up" }
+  assert.equal(0, again.status, place .. again.err)
+  assert.is_true(has_table(p, name), place)
+  assert.equal("1", p:value(("select count(*) from neap.history where id = '%s'"):format(id)),
+    place)
+  proxy:stop()
+  return r, place
+end
+
+-- How many bytes the server says on a connection of a run that applies one table.
+local function length_of(p, connection)
+  p:write_table("9999", "measured")
+  local proxy = network.open(p, "none")
+  p:expect({ "up" }, 0, { env = proxy.env })
+  p:expect { "down" }
+  p:delete "migrations/9999_measured.lua"
+  return assert(tonumber(proxy:out():match("\n" .. connection .. " (%d+)")), proxy:out())
+end
+
+describe("a connection that is lost", function()
+  after_each(e2e.clean)
+
+  it("during COMMIT: the history decides, and the exit status tells it", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    p:expect { "up" }
+    local cuts = { "commit+-1", "commit+0", "commit+1", "commit+9", "commit+12", "commit+18",
+      "commit+26", "commit+31", "commit+32", "commit+33" }
+    local known = { [0] = 0, [1] = 0 }
+    for i, at in ipairs(cuts) do
+      local r, place = break_once(p, i + 1, WORK, at)
+      assert(known[r.status], place)
+      known[r.status] = known[r.status] + 1
+    end
+    -- not sent: it did not take effect; answered in part: it did
+    assert.truthy(known[0] >= 8 and known[1] >= 1, known[0] .. " " .. known[1])
+    p:expect { "verify" }
+    p:expect { "audit", "verify" }
+  end)
+
+  for connection, what in ipairs { "control", "work" } do
+    it("anywhere on the " .. what .. " session: applied once by the next run", function()
+      local p = e2e.project()
+      p:write_table("0001", "t1")
+      p:expect { "up" }
+      local length = length_of(p, connection)
+      local count = e2e.sanitized and 5 or 14
+      for i = 1, count do
+        break_once(p, i + 1, connection, length * i // (count + 1))
+      end
+      p:expect { "verify" }
+      p:expect { "audit", "verify" }
+    end)
+  end
+
+  it("with the whole network: the outcome is unknown, and 15 says so", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    p:expect { "up" }
+    p:write_table("0002", "t2")
+    local proxy = network.open(p, "dead", WORK, "commit+5")
+    local run = p:start({ "up" }, { env = proxy.env })
+    assert(run:says("commit.unknown", 20) or run:says("lost during COMMIT", 1), run:err())
+    run:signal "INT"
+    local r = run:wait(30)
+    assert.equal(15, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("commit.unknown", 1, true), r.err)
+    assert.is_nil(r.out:find("nothing of it stays", 1, true), r.out)
+    assert.is_true(is_applied(p, "0002"))
+    local again = p:expect { "up" }
+    assert.truthy(again.out:find("nothing to do", 1, true), again.out)
+    p:expect { "audit", "verify" }
+  end)
+end)
+
+describe("a server that falls silent", function()
+  after_each(e2e.clean)
+
+  it("while connecting ends in the time for connecting", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    local proxy = network.open(p, "hole", 1, 0)
+    p:write("neap.lua", ([[return { environments = { far = { url = "%s",
+      connect_timeout = "1s" } } }]]):format(proxy.url))
+    local r = p:neap({ "-e", "far", "up" }, { timeout = 30 })
+    assert.equal(13, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("db.connect", 1, true), r.err)
+  end)
+
+  it("during a statement ends at the deadline", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    p:expect { "up" }
+    local length = length_of(p, WORK)
+    p:write_table("0002", "t2")
+    local proxy = network.open(p, "hole", WORK, length - 150)
+    local r = p:neap({ "up", "--timeout", "1s" }, { env = proxy.env, timeout = 60 })
+    assert.equal(124, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("run.deadline", 1, true), r.err)
+    proxy:stop()
+    p:expect { "up" }
+    assert.equal("1", p:value "select count(*) from neap.history where id = '0002'")
+  end)
+
+  it("in the answer to COMMIT, interrupted: says that it is applied", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    p:write_table("0002", "t2")
+    local proxy = network.open(p, "late", WORK, "commit+0")
+    local run = p:start({ "up" }, { env = proxy.env })
+    assert(proxy:says("fired", 20), run:err())
+    run:signal "INT"
+    e2e.process.await(10, function()
+      return p:value "select to_regclass('public.t1') is not null" == "t"
+    end)
+    proxy:signal "USR1"
+    local r = run:wait(30)
+    assert.truthy(r.out:find("applied 0001", 1, true), r.out .. r.err)
+    assert.is_nil(r.out:find("applied 0002", 1, true), r.out)
+    assert.equal(130, r.status, r.out .. r.err)
+    assert.is_true(is_applied(p, "0001"))
+    assert.is_false(is_applied(p, "0002"))
+    p:expect { "audit", "verify" }
+  end)
+end)
