@@ -13,6 +13,6 @@ files["tests/spec/**"] = { std = "+busted", read_globals = contract }
 -- Scripts that the unit tests run in the sandbox.
 files["tests/unit/**"] = {
   read_globals = contract,
-  globals = { "gate_counts", "peak_kb", "expect", "db" },
+  globals = { "gate_counts", "peak_kb", "expect", "db", "embedded", "classes" },
   ignore = { "512" }, -- a loop that ends in its first turn, on purpose
 }

@@ -211,7 +211,8 @@ static bool leave_aborted(struct pg_client *client, struct neap_error *err)
 static void refused(struct pg_client *client, const struct pg_statement *statement,
                     const struct neap_error *why)
 {
-    struct neap_gate_result settled = {.call_id = statement->call_id, .row_count = -1, .error = why};
+    struct neap_gate_result settled = {
+        .call_id = statement->call_id, .row_count = -1, .error = why};
 
     if (statement->call_id >= 0)
         neap_gate_settle(neap_loop_run(client->loop), &settled);

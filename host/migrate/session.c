@@ -132,7 +132,8 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
         return false;
     if (copied > 0)
         neap_log(NEAP_LOG_DETAIL, "audit.backfilled",
-                 "%d events of earlier runs that were only in the journal were copied to the target",
+                 "%d events of earlier runs, until now only in the journal, were copied to the "
+                 "target",
                  copied);
     return true;
 }

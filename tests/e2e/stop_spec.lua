@@ -56,7 +56,8 @@ describe("deadlines", function()
     ["a close that loops"] = "local x <close> = setmetatable({}, { __close = function()"
       .. " while true do end end }) while true do end",
     ["a statement that waits"] = 'db:exec "select pg_sleep(60)"',
-    ["statements that are caught"] = 'while true do pcall(db.exec, db, "select pg_sleep(0.05)") end',
+    ["statements that are caught"] =
+      'while true do pcall(db.exec, db, "select pg_sleep(0.05)") end',
   }
   for name, body in pairs(bodies) do
     it("end " .. name, function()

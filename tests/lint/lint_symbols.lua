@@ -28,13 +28,16 @@ end
 local listing, ok = lint.capture(("nm -A -g --defined-only %s/libneap_core.a 2>/dev/null")
   :format(lint.quote(build)))
 lint.case(ok and listing ~= "" and {} or { build .. "/libneap_core.a: not built" })
+local strangers = {}
 for line in listing:gmatch "[^\n]+" do
   local object, name = line:match ":([%w_]+)%.c%.o:%x+ %a ([%w_.$]+)$"
   if name then
-    lint.case((is_ours(name) or is_of_module(name, object)) and {}
-      or { "external name without a module's prefix: " .. name })
+    if not is_ours(name) and not is_of_module(name, object) then
+      strangers[#strangers + 1] = "external name without a module's prefix: " .. name
+    end
   end
 end
+lint.case(strangers)
 
 local dynamic = lint.capture(("nm -D --defined-only %s/neap 2>/dev/null"):format(
   lint.quote(build)))

@@ -364,7 +364,8 @@ static void stream_all(struct pg_scene *scene, struct pg_op *op, int64_t expecte
 static void test_pg_client__rows_stream_in_constant_memory(void **state)
 {
     struct pg_scene *scene = *state;
-    struct pg_statement statement = plain("select n, 'row ' || n from generate_series(1, 1000000) n");
+    struct pg_statement statement =
+        plain("select n, 'row ' || n from generate_series(1, 1000000) n");
     struct pg_op *op = NULL;
     long before = pg_fixture_peak_kb();
 

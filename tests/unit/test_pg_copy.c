@@ -153,7 +153,8 @@ static void test_pg_copy__an_error_midway_comes_out(void **state)
     struct pg_scene *scene = *state;
     struct sink sink = {0};
 
-    assert_false(take_rows(scene, "copy (select 1/(500-n) from generate_series(1, 1000) n) to stdout",
+    assert_false(take_rows(scene,
+                           "copy (select 1/(500-n) from generate_series(1, 1000) n) to stdout",
                            &sink, NULL));
     assert_string_equal(scene->err.sqlstate, "22012");
     assert_int_equal(sink.row_count, 499);

@@ -42,7 +42,8 @@ static void test_pg_notice__a_flood_is_capped(void **state)
     struct heard heard = {0};
 
     pg_on_notice(scene->client, on_notice, &heard);
-    pg_scene_do(scene, "do $$ begin for i in 1..50000 loop raise notice 'n %', i; end loop; end $$");
+    pg_scene_do(scene,
+                "do $$ begin for i in 1..50000 loop raise notice 'n %', i; end loop; end $$");
     assert_true(neap_loop_sleep(scene->loop, 50, "the rest", &scene->err));
     assert_int_equal(heard.count, 1001);
     assert_string_equal(heard.message, "n 1");
