@@ -21,7 +21,8 @@ static bool on_event(void *arg, const char *hash, const json_t *event)
     neap_json_set(copy, "hash", neap_json_text(hash));
     json_array_append_new(events->list, copy);
     char *fields = neap_json_canonical(json_object_get(event, "data"));
-    cli_print(events->cli, "%s  %s  %lld  %s  %s", json_string_value(json_object_get(event, "time")),
+    cli_print(events->cli, "%s  %s  %lld  %s  %s",
+              json_string_value(json_object_get(event, "time")),
               json_string_value(json_object_get(event, "run")),
               (long long)json_integer_value(json_object_get(event, "seq")),
               json_string_value(json_object_get(event, "event")), fields);

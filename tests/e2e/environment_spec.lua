@@ -348,7 +348,8 @@ describe("a target out of reach", function()
       local function run(starts, argv)
         local full = table.move(as, 1, #as, 1, {})
         table.move(argv, 1, #argv, #full + 1, full)
-        return starts(full, p.temp .. "/standby-" .. argv[1]:match "[^/]*$", { env = env, cwd = "/" })
+        return starts(full, p.temp .. "/standby-" .. argv[1]:match "[^/]*$",
+          { env = env, cwd = "/" })
       end
       local r = run(process.run, { cluster.bin .. "/pg_basebackup", "-D", dir .. "/data", "-h",
         cluster.socket, "-U", "postgres", "-R", "-c", "fast", "--no-sync" })

@@ -334,11 +334,10 @@ describe("the example project", function()
   after_each(e2e.clean)
 
   local function schema(p)
-    local file = p.temp .. "/schema.sql"
-    local quote = e2e.process.quote
-    assert(os.execute(("%s/pg_dump -s -n shop -d %s >%s"):format(e2e.cluster().bin, quote(p.url),
-      quote(file))))
-    return (e2e.process.read(file):gsub("\n\\[un]*restrict [^\n]*", ""))
+    local argv = { e2e.cluster().bin .. "/pg_dump", "-s", "-n", "shop", "-d", p.url }
+    local r = e2e.process.run(argv, p.temp .. "/schema", { cwd = "/", env = p.env })
+    assert.equal(0, r.status, r.err)
+    return (r.out:gsub("\n\\[un]*restrict [^\n]*", ""))
   end
 
   it("goes up, holds, goes down to nothing, and up again to the same", function()
