@@ -100,7 +100,8 @@ int64_t pg_op_row_count(const struct pg_op *op);      /* rows affected or return
 const char *pg_op_tag(const struct pg_op *op);        /* "COMMIT"; "" until done */
 int64_t pg_op_duration_us(const struct pg_op *op);
 /* Single-row mode: waits for one row (owned by the caller, PQclear) or the end
- * (*row NULL). */
+ * (*row NULL). Memory is constant as long as no later statement of this client
+ * is waited for before the end: that reads the rest of the rows into memory. */
 bool pg_next_row(struct pg_client *client, struct pg_op *op, PGresult **row,
                  struct neap_error *err);
 void pg_op_free(struct pg_op *op); /* NULL is allowed; drains in the background if unfinished */
@@ -117,8 +118,10 @@ bool pg_pipeline_begin(struct pg_client *client, struct neap_error *err);
 bool pg_pipeline_end(struct pg_client *client, struct neap_error *err);
 bool pg_sync(struct pg_client *client, struct neap_error *err);
 
-/* The first failure since the last pg_failure_clear: sticky, so that a script
- * that swallows it cannot go on. NULL when there is none. */
+/* The first failure since the last pg_failure_clear, of any statement, owned or
+ * not: sticky, so that a script that swallows it cannot go on. db.aborted never
+ * is one: it is a consequence. What waits unsent behind a failure is dropped
+ * with db.aborted. NULL when there is none. */
 const struct neap_error *pg_failure(const struct pg_client *client);
 void pg_failure_clear(struct pg_client *client);
 /* While on, statements are sent and waited for although the run stops:
