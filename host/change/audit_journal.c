@@ -97,6 +97,17 @@ static bool open_file(struct neap_journal *journal, struct neap_error *err)
     return check_file(journal, err);
 }
 
+static bool open_lock(struct neap_journal *journal, struct neap_error *err)
+{
+    char *path = neap_format("%s/%s.lock", journal->dir, journal->base);
+    journal->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (journal->lock_fd < 0)
+        neap_error_errno(err, NEAP_ERR_AUDIT_JOURNAL, errno, "cannot open the journal's lock %s",
+                         path);
+    free(path);
+    return journal->lock_fd >= 0;
+}
+
 /* A whole pread; false also at an early end. */
 static bool read_at(int fd, char *bytes, size_t length, off_t offset)
 {
@@ -274,10 +285,12 @@ static bool take_in(struct neap_journal *journal, struct neap_error *err)
     return true;
 }
 
+/* The lock is on a file of its own, which is never renamed: closing a segment and
+ * beginning the next is one act under it. */
 static bool wait_lock(struct neap_journal *journal, struct neap_error *err)
 {
     int64_t deadline_ms = neap_clock_ms() + LOCK_WAIT_MS;
-    while (flock(journal->fd, LOCK_EX | LOCK_NB) != 0) {
+    while (flock(journal->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR) {
             neap_error_errno(err, NEAP_ERR_AUDIT_JOURNAL, errno, "cannot lock %s", journal->path);
             return false;
@@ -291,41 +304,6 @@ static bool wait_lock(struct neap_journal *journal, struct neap_error *err)
         nanosleep(&(struct timespec){.tv_nsec = LOCK_POLL_NS}, NULL);
     }
     return true;
-}
-
-/* Another process may have renamed our file to a closed segment. */
-static bool is_current(const struct neap_journal *journal)
-{
-    struct stat ours, named;
-    return fstat(journal->fd, &ours) == 0 && stat(journal->path, &named) == 0 &&
-           ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
-}
-
-bool neap_journal_lock(struct neap_journal *journal, struct neap_error *err)
-{
-    if (journal->failed) {
-        neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL,
-                       "the audit journal %s could not be synced before", journal->path);
-        return false;
-    }
-    for (;;) {
-        if (!wait_lock(journal, err))
-            return false;
-        if (is_current(journal))
-            break;
-        if (!open_file(journal, err))
-            return false;
-        journal->id[0] = '\0';
-    }
-    if (take_in(journal, err))
-        return true;
-    neap_journal_unlock(journal);
-    return false;
-}
-
-void neap_journal_unlock(struct neap_journal *journal)
-{
-    flock(journal->fd, LOCK_UN);
 }
 
 bool neap_journal_append(struct neap_journal *journal, const char *bytes, size_t length,
@@ -439,8 +417,8 @@ bool neap_journal_rotate(struct neap_journal *journal, struct neap_error *err)
     if (!moved)
         neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL, "cannot close the audit journal as %s", closed);
     free(closed);
-    /* Waiters on the old file see that it is not current and open the new one. */
-    if (!moved || !open_file(journal, err) || !wait_lock(journal, err))
+    /* Whoever waits sees that its file is not current and opens the new one. */
+    if (!moved || !open_file(journal, err))
         return false;
     journal->end = 0;
     journal->segment++;
@@ -493,6 +471,38 @@ static bool begin_first(struct neap_journal *journal, struct neap_error *err)
     return begun;
 }
 
+/* Another process may have renamed our file to a closed segment. */
+static bool is_current(const struct neap_journal *journal)
+{
+    struct stat ours, named;
+    return fstat(journal->fd, &ours) == 0 && stat(journal->path, &named) == 0 &&
+           ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+bool neap_journal_lock(struct neap_journal *journal, struct neap_error *err)
+{
+    if (journal->failed) {
+        neap_error_set(err, NEAP_ERR_AUDIT_JOURNAL,
+                       "the audit journal %s could not be synced before", journal->path);
+        return false;
+    }
+    if (!wait_lock(journal, err))
+        return false;
+    bool current = is_current(journal);
+    if (!current)
+        journal->id[0] = '\0';
+    if ((current || open_file(journal, err)) && take_in(journal, err) &&
+        begin_first(journal, err))
+        return true;
+    neap_journal_unlock(journal);
+    return false;
+}
+
+void neap_journal_unlock(struct neap_journal *journal)
+{
+    flock(journal->lock_fd, LOCK_UN);
+}
+
 void neap_journal_names(const char *state_dir, const char *identity, struct neap_journal *journal)
 {
     journal->dir = neap_path_join(state_dir, "journal");
@@ -525,14 +535,16 @@ bool neap_journal_open(const char *state_dir, const char *identity, int64_t segm
                        struct neap_journal *journal, struct neap_error *err)
 {
     *journal = (struct neap_journal){.fd = -1,
+                                     .lock_fd = -1,
                                      .end = -1,
                                      .head = NEAP_JOURNAL_ZERO,
                                      .segment_bytes = segment_bytes,
                                      .recovered = json_array()};
     neap_journal_names(state_dir, identity, journal);
     bool locked = make_dir(journal, err) && check_filesystem(journal, err) &&
-                  open_file(journal, err) && neap_journal_lock(journal, err);
-    bool opened = locked && begin_first(journal, err) && neap_journal_sync(journal, err);
+                  open_lock(journal, err) && open_file(journal, err) &&
+                  neap_journal_lock(journal, err);
+    bool opened = locked && neap_journal_sync(journal, err);
     if (locked)
         neap_journal_unlock(journal);
     if (!opened)
@@ -544,7 +556,9 @@ void neap_journal_close(struct neap_journal *journal)
 {
     if (journal->fd >= 0)
         close(journal->fd);
+    if (journal->lock_fd >= 0)
+        close(journal->lock_fd);
     neap_journal_names_free(journal);
     json_decref(journal->recovered);
-    *journal = (struct neap_journal){.fd = -1};
+    *journal = (struct neap_journal){.fd = -1, .lock_fd = -1};
 }

@@ -24,6 +24,7 @@
 struct neap_journal {
     char *dir, *base, *path;        /* <state>/journal, "<sysid>-<dboid>", the written segment */
     int fd;
+    int lock_fd;          /* of <base>.lock: who holds its flock may write */
     int64_t segment;                /* of the written file, from 1 */
     int64_t segment_bytes;          /* rotate past this */
     char id[NEAP_UUID_SIZE];        /* the journal's, from journal.begin */

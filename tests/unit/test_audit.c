@@ -330,7 +330,7 @@ static void test_audit__a_locked_journal_is_refused(void **state)
 {
     (void)state;
     write_run("run-a", 0, NULL, 0);
-    char *path = journal_path();
+    char *path = neap_format("%s/journal/7301-16384.lock", state_dir);
     int fd = open(path, O_RDWR);
     assert_int_equal(flock(fd, LOCK_EX), 0);
     struct neap_audit_opts opts = {.state_dir = state_dir, .identity = IDENTITY, .run_id = "b"};
