@@ -66,6 +66,8 @@ static void on_answer(void *arg, struct pg_op *op)
 {
     struct neap_watch *watch = arg;
     watch->asking = false;
+    if (pg_op_error(op) != NULL) /* a look that failed must not stop the heartbeat */
+        pg_failure_clear(watch->target->control);
     if (pg_op_error(op) != NULL || pg_rows(op) == 0)
         return; /* keeps who was seen before: they are the reason for a timeout just now */
     forget(watch);
