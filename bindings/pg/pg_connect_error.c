@@ -34,6 +34,11 @@ static const struct {
                                       "ignore_startup_parameters."},
     {"too many clients", "The server has no free connection; try again when some have ended."},
     {"remaining connection slots", "The server has no free connection; try again later."},
+    {"too many connections", "All connections that this role or database may have are taken: "
+                             "pg_stat_activity shows by whom."},
+    {"permission denied for database", "Give the role the right: GRANT CONNECT ON DATABASE."},
+    {"not permitted to log in", "Give the role the right (ALTER ROLE … LOGIN), or use another."},
+    {"not currently accepting", "Somebody set ALLOW_CONNECTIONS to false for this database."},
     {"starting up", "The server is starting; try again in a moment."},
     {"shutting down", "The server is shutting down."},
 };

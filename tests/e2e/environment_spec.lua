@@ -185,6 +185,35 @@ return migration {
     end)
   end)
 
+  it("needs no superuser, and says which rights are missing", function()
+    local owner, other = "few_" .. p.database, "other_" .. p.database
+    p:query(("create role %s login; create role %s login"):format(owner, other))
+    local function as(role)
+      p.env.DATABASE_URL = (p.url:gsub("user=postgres", "user=" .. role))
+    end
+    as(owner)
+    local r = p:expect("up", 1)
+    has(r.err, ('GRANT CREATE ON DATABASE "%s" TO "%s"'):format(p.database, owner))
+    p:query(("grant create on database %s to %s; grant create on schema public to %s, %s"):format(
+      p.database, owner, owner, other))
+    for _, command in ipairs { "up", "verify", "redo", "down", "up", "status", "audit verify" } do
+      p:expect(command)
+    end
+    as(other)
+    p:write_table("0002", "b")
+    has(p:expect("up", 1).err, ('GRANT USAGE ON SCHEMA neap TO "%s"'):format(other))
+    p:query(([[
+      grant usage on schema neap to %s;
+      grant select, insert, update, delete on all tables in schema neap to %s;
+      grant usage on all sequences in schema neap to %s;
+      grant execute on all functions in schema neap to %s]]):gsub("%%s", other))
+    p:expect "up"
+    p:expect "down"
+    p:expect "audit verify"
+    assert.equal(owner .. " " .. other, p:value [[
+      select string_agg(distinct db_user, ' ' order by db_user) from neap.history]])
+  end)
+
   it("limits come from flag, variable, neap.lua, default", function()
     p:write("migrations/0001_a.lua", [[
 return migration {
@@ -294,6 +323,17 @@ describe("a target out of reach", function()
     refused(with_password("postgres", "nothing_here"), 'database "nothing_here" does not exist',
       "hint:")
     refused(with_password "nobody_here", 'role "nobody_here" does not exist', "hint:")
+  end)
+
+  it("that lets the role in no more, or never", function()
+    local role = "barred_" .. p.database
+    p:query(("create role %s login connection limit 0"):format(role))
+    refused(with_password(role), "too many connections", "pg_stat_activity")
+    p:query(("alter role %s nologin connection limit -1"):format(role))
+    refused(with_password(role), "not permitted to log in", "ALTER ROLE")
+    p:query(("alter role %s login"):format(role))
+    p:query(("revoke connect on database %s from public"):format(p.database))
+    refused(with_password(role), "permission denied for database", "GRANT CONNECT")
   end)
 
   it("that refuses the password, or misses one", function()
