@@ -62,11 +62,10 @@ bool cmd_change_pick(struct cmd_change *change, enum neap_direction direction,
     free(change->items);
     change->items = NULL;
     change->count = 0;
-    bool picked = direction == NEAP_UP
-                      ? neap_plan_up(&change->session.plan, &change->selection, &change->items,
-                                     &change->count, err)
-                      : neap_plan_down(&change->session.plan, &change->selection, &change->items,
-                                       &change->count, err);
+    bool picked = direction == NEAP_UP ? neap_plan_up(&change->session.plan, &change->selection,
+                                                      &change->items, &change->count, err)
+                                       : neap_plan_down(&change->session.plan, &change->selection,
+                                                        &change->items, &change->count, err);
     if (!picked && err->code == NEAP_ERR_HISTORY_CHANGED)
         neap_session_explain_change(&change->session, err);
     return picked;
@@ -122,8 +121,10 @@ bool cmd_change_begin(struct cmd_change *change, enum neap_direction direction, 
     if (direction == NEAP_DOWN && !cli->opt.dry_run &&
         !cli_confirm(cli, &change->session, "undoing migrations", err))
         return false;
-    struct neap_session_opts opts = {.command = cli->command->name, .reason = cli->opt.reason,
-                                     .ticket = cli->opt.ticket, .dry_run = cli->opt.dry_run};
+    struct neap_session_opts opts = {.command = cli->command->name,
+                                     .reason = cli->opt.reason,
+                                     .ticket = cli->opt.ticket,
+                                     .dry_run = cli->opt.dry_run};
     if (!neap_session_begin(&change->session, &opts, err) ||
         !cmd_change_pick(change, direction, err))
         return false;
@@ -179,8 +180,7 @@ static void tell_failed(struct cmd_change *change, size_t index, enum neap_direc
         json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
     if (outcome->unchanged)
         cli_print(change->cli, "failed  %s  %s  %s; %zu %s before it, %zu to come", item->id,
-                  item->name,
-                  direction == NEAP_UP ? "nothing of it stays" : "it stays applied",
+                  item->name, direction == NEAP_UP ? "nothing of it stays" : "it stays applied",
                   change->done_count, verb, rest);
     else
         cli_print(change->cli, "stopped %s  %s  %zu %s before it, %zu not begun", item->id,
@@ -198,7 +198,9 @@ static bool run_item(struct cmd_change *change, size_t index, enum neap_directio
                 neap_session_down_source(&change->session, item, change->cli->opt.stored, &source,
                                          &owned, err);
     if (done) {
-        struct neap_unit unit = {.id = item->id, .name = item->name, .source = &source,
+        struct neap_unit unit = {.id = item->id,
+                                 .name = item->name,
+                                 .source = &source,
                                  .direction = direction,
                                  .applied = neap_plan_was_applied(item)};
         done = neap_change_step(&change->session.change, &unit, &outcome, err);
@@ -216,6 +218,7 @@ static bool run_item(struct cmd_change *change, size_t index, enum neap_directio
     return true;
 }
 
+/* --verbose: every statement as it ends. */
 static void log_statement(void *arg, const struct neap_statement_seen *seen)
 {
     (void)arg;
@@ -231,9 +234,10 @@ static void log_statement(void *arg, const struct neap_statement_seen *seen)
 bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
                     struct neap_error *err)
 {
+    struct neap_recorder *recorder = &change->session.change.recorder;
     if (change->cli->opt.verbose) {
-        change->session.change.recorder.keep_text = true;
-        change->session.change.recorder.on_statement = log_statement;
+        recorder->keep_text = true;
+        recorder->on_statement = log_statement;
     }
     for (size_t i = 0; i < change->count; i++)
         if (!run_item(change, i, direction, err))
