@@ -69,7 +69,7 @@ void neap_actor_open(struct neap_actor *actor)
     const char *sudo_user = getenv("SUDO_USER");
     const char *behind = login_user != NULL ? login_user : sudo_user;
     actor->name = behind != NULL && strcmp(behind, user) != 0 ? neap_format("%s (%s)", user, behind)
-                                                               : neap_strdup(user);
+                                                              : neap_strdup(user);
     actor->fields = json_object();
     neap_json_set(actor->fields, "uid", json_integer((json_int_t)getuid()));
     neap_json_set(actor->fields, "euid", json_integer((json_int_t)geteuid()));

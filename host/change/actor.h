@@ -9,9 +9,9 @@
 #include <jansson.h>
 
 struct neap_actor {
-    char *name;        /* "alice" (login uid's), "root (alice)" under sudo: for people */
-    char *host;        /* this machine's name */
-    json_t *fields;    /* uid, euid, login_uid, user, tty, host, claimed: {sudo_user, ssh_client} */
+    char *name;     /* "alice" (login uid's), "root (alice)" under sudo: for people */
+    char *host;     /* this machine's name */
+    json_t *fields; /* uid, euid, login_uid, user, tty, host, claimed: {sudo_user, ssh_client} */
 };
 
 void neap_actor_open(struct neap_actor *actor);

@@ -23,7 +23,7 @@ struct neap_change {
     const struct neap_environment *env;
     struct neap_target *target;
     struct neap_audit *audit;
-    struct lease *lease;       /* NULL: nothing can be changed (verify; dry run on a bare target) */
+    struct lease *lease; /* NULL: nothing can be changed (verify; dry run on a bare target) */
     struct neap_watch *watch;
     struct neap_recorder recorder;
     const struct neap_actor *actor;
@@ -59,8 +59,8 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
 
 /* Runs the unit's verify in a read-only snapshot. *unverified: why no step of it
  * has one (the caller frees it), or NULL. */
-bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit,
-                        char **unverified, struct neap_error *err);
+bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit, char **unverified,
+                        struct neap_error *err);
 
 /* What a dry run tells, in order. Borrowed. */
 struct neap_dry_run_report {

@@ -10,21 +10,21 @@
 #include <stdint.h>
 
 struct neap_environment {
-    char *name;            /* "production", "scratch", or "DATABASE_URL" when it has no name */
-    char *url;             /* conninfo; NULL: PG* alone. Holds secrets: never print */
-    bool scratch;          /* built in: bindings/scratch gives the url */
+    char *name;   /* "production", "scratch", or "DATABASE_URL" when it has no name */
+    char *url;    /* conninfo; NULL: PG* alone. Holds secrets: never print */
+    bool scratch; /* built in: bindings/scratch gives the url */
     bool is_protected;
     bool allow_superuser;
-    char *role;            /* or NULL */
+    char *role;                         /* or NULL */
     char *system_identifier, *database; /* the pin, or NULL */
-    bool pooler;           /* `pooler = "transaction"`: run through one knowingly */
-    int64_t timeout_ms;       /* a step's deadline; default 30 s */
-    int64_t lock_timeout_ms;  /* per attempt; default 500 ms */
-    int64_t lock_budget_ms;   /* all attempts; default 2 min */
-    int64_t lease_wait_ms;    /* default 30 s */
-    int64_t lease_ttl_ms;     /* default 30 s */
-    int64_t connect_timeout_ms; /* default 10 s */
-    int64_t memory_bytes;     /* script cap; default 256 MB */
+    bool pooler;                        /* `pooler = "transaction"`: run through one knowingly */
+    int64_t timeout_ms;                 /* a step's deadline; default 30 s */
+    int64_t lock_timeout_ms;            /* per attempt; default 500 ms */
+    int64_t lock_budget_ms;             /* all attempts; default 2 min */
+    int64_t lease_wait_ms;              /* default 30 s */
+    int64_t lease_ttl_ms;               /* default 30 s */
+    int64_t connect_timeout_ms;         /* default 10 s */
+    int64_t memory_bytes;               /* script cap; default 256 MB */
 };
 
 #endif

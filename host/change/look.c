@@ -30,12 +30,12 @@ static bool verify_steps(struct neap_change *change, struct neap_script *script,
     if (!neap_tx_session(change, neap_unit_lock_timeout_ms(change, def), err))
         return false;
     struct pg_client *work = change->target->work;
-    bool held = pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL,
-                             NULL, err) &&
-                pg_exec_text(work, "set local row_security = off", 0, NULL, NULL, err);
+    bool held =
+        pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL, NULL, err) &&
+        pg_exec_text(work, "set local row_security = off", 0, NULL, NULL, err);
     for (size_t i = 0; held && i < def->step_count; i++) {
-        struct neap_part_call call = {.script = script, .index = i, .part = NEAP_PART_VERIFY,
-                                      .transaction = true};
+        struct neap_part_call call = {
+            .script = script, .index = i, .part = NEAP_PART_VERIFY, .transaction = true};
         held = neap_unit_call(change, &call, err);
     }
     pg_cleanup(work, true);
@@ -56,8 +56,8 @@ static char *why_unverified(const struct neap_script_def *def)
     return def->step_count == 0 ? NULL : neap_strdup(def->steps[0].unverified);
 }
 
-bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit,
-                        char **unverified, struct neap_error *err)
+bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit, char **unverified,
+                        struct neap_error *err)
 {
     struct neap_script *script = NULL;
     *unverified = NULL;
@@ -122,9 +122,10 @@ static bool report_locks(struct neap_change *change, const struct neap_dry_run_r
 static bool dry_run_unit(struct neap_tx *tx, const struct neap_unit *unit,
                          struct neap_script *script, struct neap_error *err)
 {
-    struct neap_part_call call = {.script = script, .transaction = true,
-                                  .part = unit->direction == NEAP_UP ? NEAP_PART_UP
-                                                                     : NEAP_PART_DOWN};
+    struct neap_part_call call = {.script = script,
+                                  .transaction = true,
+                                  .part =
+                                      unit->direction == NEAP_UP ? NEAP_PART_UP : NEAP_PART_DOWN};
     if (!neap_unit_call(tx->change, &call, err) ||
         !pg_send_text(tx->work, "set constraints all immediate", 0, NULL, err))
         return false;

@@ -18,9 +18,9 @@
 
 struct neap_recorder_call {
     char fingerprint[FINGERPRINT_MAX];
-    const char *name;   /* static: the binding's */
+    const char *name; /* static: the binding's */
     char *file;
-    char *text;         /* only with keep_text */
+    char *text; /* only with keep_text */
     int line;
     int64_t rows, duration_us, count;
     bool settled, failed;
@@ -63,8 +63,8 @@ static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *ca
     struct neap_recorder *recorder = sink;
     if (recorder->call_count == recorder->call_capacity) {
         recorder->call_capacity = recorder->call_capacity == 0 ? 64 : recorder->call_capacity * 2;
-        recorder->calls = neap_realloc(recorder->calls,
-                                       recorder->call_capacity * sizeof *recorder->calls);
+        recorder->calls =
+            neap_realloc(recorder->calls, recorder->call_capacity * sizeof *recorder->calls);
     }
     struct neap_recorder_call *call = &recorder->calls[recorder->call_count];
     memset(call, 0, sizeof *call);
@@ -94,9 +94,12 @@ static void on_settle(void *sink, const struct neap_gate_result *result)
     if (result->row_count > 0)
         recorder->row_count += result->row_count;
     if (recorder->on_statement != NULL) {
-        struct neap_statement_seen seen = {
-            .statement = call->text, .where_file = call->file, .where_line = call->line,
-            .row_count = call->rows, .duration_us = call->duration_us, .failed = call->failed};
+        struct neap_statement_seen seen = {.statement = call->text,
+                                           .where_file = call->file,
+                                           .where_line = call->line,
+                                           .row_count = call->rows,
+                                           .duration_us = call->duration_us,
+                                           .failed = call->failed};
         recorder->on_statement(recorder->arg, &seen);
     }
     if (!recorder->durable || recorder->audit == NULL)

@@ -22,9 +22,9 @@ struct neap_statement_seen {
 
 struct neap_recorder_call;
 struct neap_recorder {
-    struct neap_audit *audit;  /* NULL: nothing is kept (neap check) */
-    bool durable;              /* journal before it is sent */
-    bool keep_text;            /* for on_statement */
+    struct neap_audit *audit; /* NULL: nothing is kept (neap check) */
+    bool durable;             /* journal before it is sent */
+    bool keep_text;           /* for on_statement */
     void (*on_statement)(void *arg, const struct neap_statement_seen *seen);
     void *arg;
     struct neap_recorder_call *calls;

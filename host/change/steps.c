@@ -90,12 +90,16 @@ static bool record(struct walk *walk, size_t index, const char *state, struct ne
     char *id = neap_strdup(walk->unit->id);
     char *name = neap_strdup(walk->def->steps[index].name);
     char *text = neap_strdup(state);
-    struct neap_step_row row = {.id = id, .index = (int)index, .name = name, .state = text,
-                                .run_id = change->run->id, .attempt = walk->attempt,
+    struct neap_step_row row = {.id = id,
+                                .index = (int)index,
+                                .name = name,
+                                .state = text,
+                                .run_id = change->run->id,
+                                .attempt = walk->attempt,
                                 .token = walk->unit->source->token};
     pg_cleanup(change->target->control, true);
-    bool recorded = neap_tx_publish(change, err) &&
-                    neap_history_step(change->target->control, &row, err);
+    bool recorded =
+        neap_tx_publish(change, err) && neap_history_step(change->target->control, &row, err);
     pg_cleanup(change->target->control, false);
     free(id);
     free(name);
@@ -115,25 +119,24 @@ static void arm_deadline(struct walk *walk)
 static bool call_part(struct walk *walk, size_t index, enum neap_script_part part, bool index_ours,
                       struct neap_error *err)
 {
-    struct neap_part_call call = {.script = walk->script, .index = index, .part = part,
-                                  .index_ours = index_ours};
-    return neap_tx_session(walk->change, neap_unit_lock_timeout_ms(walk->change, walk->def),
-                           err) &&
+    struct neap_part_call call = {
+        .script = walk->script, .index = index, .part = part, .index_ours = index_ours};
+    return neap_tx_session(walk->change, neap_unit_lock_timeout_ms(walk->change, walk->def), err) &&
            neap_unit_call(walk->change, &call, err);
 }
 
 /* In a snapshot of its own that nothing can be written in. */
 static bool call_verify(struct walk *walk, size_t index, struct neap_error *err)
 {
-    struct neap_part_call call = {.script = walk->script, .index = index,
-                                  .part = NEAP_PART_VERIFY, .transaction = true};
+    struct neap_part_call call = {
+        .script = walk->script, .index = index, .part = NEAP_PART_VERIFY, .transaction = true};
     struct neap_change *change = walk->change;
     if (!neap_tx_session(change, neap_unit_lock_timeout_ms(change, walk->def), err))
         return false;
     struct pg_client *work = change->target->work;
-    bool done = pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL,
-                             NULL, err) &&
-                neap_unit_call(change, &call, err);
+    bool done =
+        pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL, NULL, err) &&
+        neap_unit_call(change, &call, err);
     pg_cleanup(work, true);
     pg_failure_clear(work);
     if (!pg_exec_text(work, "rollback", 0, NULL, NULL, NULL))
@@ -318,13 +321,12 @@ static bool record_whole(struct walk *walk, int64_t began_ms, struct neap_outcom
     struct neap_history_entry entry;
     void *bundle = NULL;
     arm_deadline(walk);
-    bool done = neap_tx_begin(&tx, walk->change,
-                              neap_unit_lock_timeout_ms(walk->change, walk->def), err) &&
-                neap_unit_entry(walk->change, walk->unit, walk->def, &entry, &bundle, err);
+    bool done =
+        neap_tx_begin(&tx, walk->change, neap_unit_lock_timeout_ms(walk->change, walk->def), err) &&
+        neap_unit_entry(walk->change, walk->unit, walk->def, &entry, &bundle, err);
     if (done) {
         entry.duration_ms = neap_clock_ms() - began_ms;
-        done = neap_tx_record(&tx, &entry, true, err) &&
-               neap_tx_end(&tx, walk->unit, outcome, err);
+        done = neap_tx_record(&tx, &entry, true, err) && neap_tx_end(&tx, walk->unit, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);
@@ -366,8 +368,9 @@ static bool check_rows(const struct walk *walk, struct neap_error *err)
         neap_error_set(err, NEAP_ERR_HISTORY_CHANGED,
                        "migration %s was changed while its step %s is %s", walk->unit->id,
                        row->name, strcmp(row->state, "done") == 0 ? "done" : "in doubt");
-        neap_error_hint(err, "Restore the file as it was, then `neap resume`; or settle it: `neap "
-                             "repair %s --mark applied|pending --reason TEXT`.",
+        neap_error_hint(err,
+                        "Restore the file as it was, then `neap resume`; or settle it: `neap "
+                        "repair %s --mark applied|pending --reason TEXT`.",
                         walk->unit->id);
         return false;
     }
@@ -389,8 +392,8 @@ bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,
                     struct neap_script *script, struct neap_outcome *outcome,
                     struct neap_error *err)
 {
-    struct walk walk = {.change = change, .unit = unit, .script = script,
-                        .def = neap_script_def(script)};
+    struct walk walk = {
+        .change = change, .unit = unit, .script = script, .def = neap_script_def(script)};
     int64_t began_ms = neap_clock_ms();
     neap_uuid(walk.attempt);
     neap_recorder_begin(&change->recorder, change->run, true);

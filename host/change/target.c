@@ -142,8 +142,7 @@ static void keep_look(struct neap_target *target, const struct pg_op *op)
     target->recovery = pg_cell_bool(op, 0, LOOK_RECOVERY);
     target->standby = target->recovery || pg_cell_bool(op, 0, LOOK_READ_ONLY);
     target->superuser = pg_cell_bool(op, 0, LOOK_SUPERUSER);
-    target->direct =
-        pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(target->control));
+    target->direct = pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(target->control));
     target->server_version_num = PQserverVersion(pg_raw(target->control));
 }
 
@@ -193,8 +192,7 @@ static bool check_same(const struct neap_target *target, struct pg_client *clien
         neap_error_set(err, NEAP_ERR_TARGET_WRONG, "%s led to %s, and now to %s",
                        pg_address(client), target->identity, identity);
     else if (!primary)
-        neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s has become a standby",
-                       pg_address(client));
+        neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s has become a standby", pg_address(client));
     free(identity);
     pg_op_free(op);
     return same && primary;

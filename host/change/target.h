@@ -15,18 +15,18 @@ struct neap_target {
     struct neap_loop *loop;
     const struct neap_environment *env; /* borrowed */
     struct pg_client *control;
-    struct pg_client *work;    /* NULL until neap_target_work */
+    struct pg_client *work; /* NULL until neap_target_work */
     char *system_identifier;
     char *database;
     char *user;
-    char *identity;            /* "<system identifier>/<database oid>" */
+    char *identity; /* "<system identifier>/<database oid>" */
     char *timeline;
-    char *server_version;      /* "15.20" */
+    char *server_version; /* "15.20" */
     int server_version_num;
-    bool direct;               /* no pooler between us and the server */
+    bool direct; /* no pooler between us and the server */
     bool superuser;
-    bool recovery;             /* a standby: unlogged tables cannot be read */
-    bool standby;              /* in recovery, or default_transaction_read_only */
+    bool recovery; /* a standby: unlogged tables cannot be read */
+    bool standby;  /* in recovery, or default_transaction_read_only */
 };
 
 /* Connects `control` and looks. Errors: db.connect, target.wrong (pin),

@@ -16,9 +16,9 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 
-#define BACKSTOP_MS 2000     /* the server's limits end after the host's own, with its words */
-#define COMMIT_WAIT_MS 10000 /* at least this long for COMMIT's answer, also after a stop */
-#define SETTLE_WAIT_MS 30000 /* how long a lost server is asked for the outcome */
+#define BACKSTOP_MS 2000      /* the server's limits end after the host's own, with its words */
+#define COMMIT_WAIT_MS 10000  /* at least this long for COMMIT's answer, also after a stop */
+#define SETTLE_WAIT_MS 30000  /* how long a lost server is asked for the outcome */
 #define REFENCE_WAIT_MS 10000 /* how long the old session may take to end */
 
 /* One statement for all limits. LOCAL, so that a pooler cannot hand them on.
@@ -90,8 +90,12 @@ static bool send_limits(struct neap_tx *tx, int64_t lock_timeout_ms, struct neap
     char *lock = neap_format("%lld", (long long)lock_timeout_ms);
     char *limit = limit_ms(tx->change->run);
     const struct pg_param params[] = {PG_TEXT(lock), PG_TEXT(limit)};
-    struct pg_statement statement = {.sql = sql_limits, .params = params, .param_count = 2,
-                                     .call_id = -1, .done = on_limits, .arg = tx};
+    struct pg_statement statement = {.sql = sql_limits,
+                                     .params = params,
+                                     .param_count = 2,
+                                     .call_id = -1,
+                                     .done = on_limits,
+                                     .arg = tx};
     bool sent = pg_send(tx->work, &statement, NULL, err);
     free(lock);
     free(limit);
@@ -164,9 +168,8 @@ bool neap_tx_look_end(struct neap_tx *tx, struct neap_error *err)
  * are written by the login role under a search_path of ours. */
 static bool send_own_ground(struct neap_tx *tx, struct neap_error *err)
 {
-    static const char *const always[] = {
-        "reset session authorization", "set local role none",
-        "set local search_path = pg_catalog, pg_temp", NULL};
+    static const char *const always[] = {"reset session authorization", "set local role none",
+                                         "set local search_path = pg_catalog, pg_temp", NULL};
     /* A pooler would give the next client what the script set or listens to. */
     static const char *const pooled[] = {"reset all", "deallocate all", "unlisten *",
                                          "select pg_catalog.pg_advisory_unlock_all()", NULL};
@@ -244,8 +247,11 @@ enum neap_commit neap_tx_commit(struct neap_tx *tx, struct neap_error *err)
     if (tx->change->run->deadline_ms != NEAP_FOREVER && tx->change->run->deadline_ms > deadline)
         deadline = tx->change->run->deadline_ms;
     struct commit_wait commit = {.work = tx->work, .op = op};
-    struct neap_wait wait = {.done = is_answered, .arg = &commit, .cleanup = true,
-                             .deadline_ms = deadline, .what = "the answer to COMMIT"};
+    struct neap_wait wait = {.done = is_answered,
+                             .arg = &commit,
+                             .cleanup = true,
+                             .deadline_ms = deadline,
+                             .what = "the answer to COMMIT"};
     if (!neap_loop_wait(tx->change->loop, &wait, NULL))
         pg_cancel(tx->work); /* once; then the answer, or a lost connection, decides */
     enum neap_commit result = judge_commit(tx, op, err);

@@ -12,10 +12,10 @@ struct neap_tx {
     struct neap_change *change;
     struct pg_client *work;
     char attempt[NEAP_UUID_SIZE];
-    char xid[24];          /* as the server gave it right after BEGIN; "" until its answer */
+    char xid[24]; /* as the server gave it right after BEGIN; "" until its answer */
     int backend_pid;
-    bool unreplicated;     /* the server said so while COMMIT waited */
-    bool copied;           /* events were queued in this transaction */
+    bool unreplicated; /* the server said so while COMMIT waited */
+    bool copied;       /* events were queued in this transaction */
 };
 
 enum neap_commit { NEAP_COMMIT_DONE, NEAP_COMMIT_REFUSED, NEAP_COMMIT_UNKNOWN };
@@ -38,8 +38,8 @@ enum neap_commit neap_tx_commit(struct neap_tx *tx, struct neap_error *err);
 bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err);
 /* COMMIT, with an unknown outcome settled, and the event that says so. True:
  * committed. */
-bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit,
-                      struct neap_outcome *outcome, struct neap_error *err);
+bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_outcome *outcome,
+                 struct neap_error *err);
 /* Rolls back whatever state it is in; drops the session when that fails. */
 void neap_tx_rollback(struct neap_tx *tx);
 

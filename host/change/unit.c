@@ -39,8 +39,7 @@ json_t *neap_unit_fields(const struct neap_unit *unit)
     json_t *fields = json_object();
     neap_json_set(fields, "id", neap_json_text(unit->id));
     neap_json_set(fields, "name", neap_json_text(unit->name));
-    neap_json_set(fields, "direction",
-                  neap_json_text(unit->direction == NEAP_UP ? "up" : "down"));
+    neap_json_set(fields, "direction", neap_json_text(unit->direction == NEAP_UP ? "up" : "down"));
     return fields;
 }
 
@@ -95,9 +94,10 @@ bool neap_unit_call(struct neap_change *change, const struct neap_part_call *cal
 static bool run_body(struct neap_tx *tx, const struct neap_unit *unit, struct neap_script *script,
                      struct neap_error *err)
 {
-    struct neap_part_call call = {.script = script, .transaction = true,
-                                  .part = unit->direction == NEAP_UP ? NEAP_PART_UP
-                                                                     : NEAP_PART_DOWN};
+    struct neap_part_call call = {.script = script,
+                                  .transaction = true,
+                                  .part =
+                                      unit->direction == NEAP_UP ? NEAP_PART_UP : NEAP_PART_DOWN};
     if (!neap_unit_call(tx->change, &call, err))
         return false;
     /* Deferred constraints speak now, not at COMMIT, where nobody could be named. */
@@ -129,8 +129,8 @@ static bool is_committed(struct neap_tx *tx, struct neap_error *err)
     return committed;
 }
 
-bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit,
-                      struct neap_outcome *outcome, struct neap_error *err)
+bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_outcome *outcome,
+                 struct neap_error *err)
 {
     struct neap_change *change = tx->change;
     if (!is_committed(tx, err))
@@ -173,8 +173,7 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
         neap_json_set(fields, "attempt", neap_json_text(tx.attempt));
         neap_json_set(fields, "xid", neap_json_text(tx.xid));
         neap_audit_add(change->audit, "step.commit", fields);
-        done = neap_tx_record(&tx, &entry, false, err) &&
-               neap_tx_end(&tx, unit, outcome, err);
+        done = neap_tx_record(&tx, &entry, false, err) && neap_tx_end(&tx, unit, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);
@@ -238,7 +237,8 @@ static bool try_once(struct neap_change *change, const struct neap_unit *unit,
     run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
     struct neap_script_opts opts = {.loop = change->loop,
                                     .memory_bytes = change->env->memory_bytes,
-                                    .last_word = last_word, .last_word_arg = change};
+                                    .last_word = last_word,
+                                    .last_word_arg = change};
     struct neap_script *script = NULL;
     bool done = neap_script_open(&opts, unit->source, &script, err);
     if (done) {

@@ -14,8 +14,8 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 
-#define TICK_MS 200      /* under half of the default lock_timeout of 500 ms */
-#define QUERY_MAX "160"  /* characters of a blocker's query that people read */
+#define TICK_MS 200     /* under half of the default lock_timeout of 500 ms */
+#define QUERY_MAX "160" /* characters of a blocker's query that people read */
 
 struct neap_watch {
     struct neap_target *target;
@@ -30,8 +30,8 @@ static const char sql_blockers[] =
     "select a.pid, coalesce(a.application_name, ''), coalesce(a.usename::pg_catalog.text, ''),"
     " coalesce(a.state, ''),"
     " extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.int8,"
-    " pg_catalog.\"left\"(pg_catalog.regexp_replace(coalesce(a.query, ''), '\\s+', ' ', 'g'), "
-    QUERY_MAX ")"
+    " pg_catalog.\"left\"(pg_catalog.regexp_replace(coalesce(a.query, ''), '\\s+', ' ', "
+    "'g'), " QUERY_MAX ")"
     " from pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::pg_catalog.int4)) as b (pid)"
     " join pg_catalog.pg_stat_activity a on a.pid = b.pid order by 5 desc nulls last limit 5";
 
@@ -92,8 +92,12 @@ static void on_tick(void *arg)
         return;
     char *pid = neap_format("%d", watch->backend_pid);
     struct pg_param param = PG_TEXT(pid);
-    struct pg_statement statement = {.sql = sql_blockers, .params = &param, .param_count = 1,
-                                     .call_id = -1, .done = on_answer, .arg = watch};
+    struct pg_statement statement = {.sql = sql_blockers,
+                                     .params = &param,
+                                     .param_count = 1,
+                                     .call_id = -1,
+                                     .done = on_answer,
+                                     .arg = watch};
     watch->asking = pg_send(control, &statement, NULL, NULL);
     free(pid);
 }
@@ -148,8 +152,11 @@ void neap_watch_end(struct neap_watch *watch)
     if (watch == NULL)
         return;
     neap_timer_end(watch->timer);
-    struct neap_wait wait = {.done = has_answer, .arg = watch, .cleanup = true,
-                             .deadline_ms = neap_clock_deadline_ms(2000), .what = "the server"};
+    struct neap_wait wait = {.done = has_answer,
+                             .arg = watch,
+                             .cleanup = true,
+                             .deadline_ms = neap_clock_deadline_ms(2000),
+                             .what = "the server"};
     if (!neap_loop_wait(watch->target->loop, &wait, NULL)) {
         pg_close(watch->target->control); /* it will not call back any more */
         watch->target->control = NULL;

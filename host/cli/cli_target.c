@@ -66,8 +66,9 @@ bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const
     }
     neap_error_set(err, NEAP_ERR_APPROVAL_MISSING, "%s on the protected environment %s %s", what,
                    cli->project.env.name,
-                   cli->opt.confirm == NULL ? "was not confirmed" : "was confirmed for another "
-                                                                    "database");
+                   cli->opt.confirm == NULL ? "was not confirmed"
+                                            : "was confirmed for another "
+                                              "database");
     neap_error_hint(err, "Type the database's name when asked, or give `--confirm %s`.", name);
     return false;
 }

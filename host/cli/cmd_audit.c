@@ -39,9 +39,11 @@ int cmd_audit_verify(struct neap_cli *cli)
     json_t *body = NULL;
     if (cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err)) {
         struct neap_audit_verify_opts opts = {
-            .state_dir = session.project->state_dir, .identity = session.target->identity,
+            .state_dir = session.project->state_dir,
+            .identity = session.target->identity,
             .control = session.history.installed ? session.target->control : NULL,
-            .head = cli->opt.head, .public_key = cli->opt.public_key};
+            .head = cli->opt.head,
+            .public_key = cli->opt.public_key};
         body = cli_target_json(&session);
         if (neap_audit_verify(&opts, &report, &err)) {
             neap_json_set(body, "runs", json_integer(report.run_count));
@@ -153,8 +155,9 @@ int cmd_audit_keygen(struct neap_cli *cli)
     json_t *body = json_object();
     neap_json_set(body, "secret_key", neap_json_text(cli->argv[0]));
     neap_json_set(body, "public_key", neap_json_text(public_key));
-    cli_print(cli, "%s signs heads (signing_key in neap.lua); keep %s elsewhere and check with "
-                   "`neap audit verify --public-key`",
+    cli_print(cli,
+              "%s signs heads (signing_key in neap.lua); keep %s elsewhere and check with "
+              "`neap audit verify --public-key`",
               cli->argv[0], public_key);
     cli_json(cli, 0, body);
     free(public_key);

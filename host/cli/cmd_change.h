@@ -15,9 +15,9 @@ struct cmd_change {
     struct neap_plan_item **items; /* picked, in order */
     size_t count;
     json_t *plan, *applied, *undone, *remaining, *warnings;
-    json_t *failed;                /* null until something failed */
-    json_t *executed;              /* of the unit a dry run is in */
-    bool statement_failed;         /* in a dry run */
+    json_t *failed;        /* null until something failed */
+    json_t *executed;      /* of the unit a dry run is in */
+    bool statement_failed; /* in a dry run */
     size_t done_count;
     bool unreplicated, audit_incomplete;
 };

@@ -52,8 +52,7 @@ static void on_statement(void *arg, const struct neap_statement_seen *seen)
         return;
     json_t *entry = json_object();
     neap_json_set(entry, "sql", neap_json_text(sql));
-    neap_json_set(entry, "rows",
-                  seen->row_count < 0 ? json_null() : json_integer(seen->row_count));
+    neap_json_set(entry, "rows", seen->row_count < 0 ? json_null() : json_integer(seen->row_count));
     neap_json_set(entry, "duration_ms", json_real((double)seen->duration_us / 1000.0));
     neap_json_set(entry, "file", neap_json_text(seen->where_file));
     neap_json_set(entry, "line", json_integer(seen->where_line));
@@ -92,11 +91,10 @@ static bool is_told(const json_t *list, const char *relation, const char *mode)
 {
     size_t i, j;
     json_t *entry, *lock;
-    json_array_foreach((json_t *)(uintptr_t)list, i, entry)
-        json_array_foreach(json_object_get(entry, "locks"), j, lock)
-            if (strcmp(json_string_value(json_object_get(lock, "relation")), relation) == 0 &&
-                strcmp(json_string_value(json_object_get(lock, "mode")), mode) == 0)
-                return true;
+    json_array_foreach((json_t *)(uintptr_t)list, i, entry) json_array_foreach(
+        json_object_get(entry, "locks"), j,
+        lock) if (strcmp(json_string_value(json_object_get(lock, "relation")), relation) == 0 &&
+                  strcmp(json_string_value(json_object_get(lock, "mode")), mode) == 0) return true;
     return false;
 }
 
@@ -142,8 +140,8 @@ bool cmd_change_dry_run(struct cmd_change *change, enum neap_direction direction
     for (size_t i = 0; done && i < change->count; i++) {
         struct neap_plan_item *item = change->items[i];
         sources[i] = item->source;
-        units[i] = (struct neap_unit){.id = item->id, .name = item->name, .source = &sources[i],
-                                      .direction = direction};
+        units[i] = (struct neap_unit){
+            .id = item->id, .name = item->name, .source = &sources[i], .direction = direction};
         done = direction == NEAP_UP ||
                neap_session_down_source(&change->session, item, change->cli->opt.stored,
                                         &sources[i], &owned[i], err);

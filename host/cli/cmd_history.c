@@ -70,10 +70,14 @@ static json_t *print_history(struct neap_cli *cli, const struct neap_history *hi
         if ((cli->argc > 0 && neap_migration_id_compare(row->id, cli->argv[0]) != 0) ||
             (cli->opt.run != NULL && strcmp(row->run_id, cli->opt.run) != 0))
             continue;
-        const char *cells[] = {row->at, row->id, row->name, row->action,
+        const char *cells[] = {row->at,
+                               row->id,
+                               row->name,
+                               row->action,
                                row->actor == NULL ? "" : row->actor,
                                row->ticket == NULL ? "" : row->ticket,
-                               row->reason == NULL ? "" : row->reason, NULL};
+                               row->reason == NULL ? "" : row->reason,
+                               NULL};
         cli_table_row(table, CLI_PLAIN, cells);
         json_array_append_new(list, entry_json(row));
     }

@@ -86,18 +86,19 @@ int cmd_lease_show(struct neap_cli *cli)
 
 /* The journal and run.begin without a lease of one's own: what is recorded is
  * that somebody's was broken, and why. */
-static bool break_recorded(struct neap_cli *cli, struct neap_session *session,
-                           const json_t *holder, struct neap_error *err)
+static bool break_recorded(struct neap_cli *cli, struct neap_session *session, const json_t *holder,
+                           struct neap_error *err)
 {
-    struct neap_session_opts begin = {.command = "lease break", .reason = cli->opt.reason,
-                                      .bare = true};
+    struct neap_session_opts begin = {
+        .command = "lease break", .reason = cli->opt.reason, .bare = true};
     if (!neap_session_begin(session, &begin, err))
         return false;
     json_t *fields = json_object();
     neap_json_set(fields, "holder", json_deep_copy(holder));
     neap_json_set(fields, "terminate", json_boolean(cli->opt.terminate));
     neap_audit_add(session->audit, "lease.broken", fields);
-    struct lease_opts opts = {.run_id = cli->run.id, .actor = session->actor.name,
+    struct lease_opts opts = {.run_id = cli->run.id,
+                              .actor = session->actor.name,
                               .host = session->actor.host,
                               .identity = session->target->identity,
                               .direct = session->target->direct,

@@ -42,8 +42,7 @@ static bool record(struct neap_session *session, const struct neap_plan_item *it
     struct neap_outcome outcome = {0};
     struct neap_unit unit = {.id = item->id, .name = item->name, .source = &item->source};
     bool done = neap_tx_begin(&tx, change, change->env->lock_timeout_ms, err) &&
-                neap_tx_record(&tx, &entry, settle, err) &&
-                neap_tx_end(&tx, &unit, &outcome, err);
+                neap_tx_record(&tx, &entry, settle, err) && neap_tx_end(&tx, &unit, &outcome, err);
     if (!done)
         neap_tx_rollback(&tx);
     free(bundle);
@@ -61,7 +60,7 @@ static json_t *recorded_json(const struct neap_plan_item *item, const char *acti
 
 /* What `choose` picks is recorded as `action`, each in its own transaction. */
 struct settlement {
-    const char *what;   /* "repairing 0003", for the confirmation */
+    const char *what; /* "repairing 0003", for the confirmation */
     const char *action;
     const char *id;
     bool settle_steps;
@@ -71,8 +70,7 @@ struct settlement {
 };
 
 static bool settle_items(struct neap_cli *cli, struct neap_session *session,
-                         const struct settlement *settlement, json_t *list,
-                         struct neap_error *err)
+                         const struct settlement *settlement, json_t *list, struct neap_error *err)
 {
     for (size_t i = 0; i < session->plan.count; i++) {
         struct neap_plan_item *item = &session->plan.items[i];
@@ -96,14 +94,13 @@ static bool check_item(struct neap_session *session, const struct settlement *se
     return false;
 }
 
-static int settle(struct neap_cli *cli, const struct settlement *settlement,
-                  struct neap_error *err)
+static int settle(struct neap_cli *cli, const struct settlement *settlement, struct neap_error *err)
 {
     struct neap_session session;
     memset(&session, 0, sizeof session);
     json_t *body = NULL;
-    struct neap_session_opts opts = {.command = cli->command->name, .reason = cli->opt.reason,
-                                     .ticket = cli->opt.ticket};
+    struct neap_session_opts opts = {
+        .command = cli->command->name, .reason = cli->opt.reason, .ticket = cli->opt.ticket};
     if (err->code == NEAP_OK && cli_need_reason(cli, err) && cli_look(cli, &session, true, err) &&
         check_item(&session, settlement, err) &&
         cli_confirm(cli, &session, settlement->what, err) &&
@@ -136,8 +133,10 @@ int cmd_repair(struct neap_cli *cli)
 {
     struct neap_error err = {0};
     const char *mark = cli->opt.mark == NULL ? "" : cli->opt.mark;
-    struct settlement settlement = {.what = "repairing the history", .settle_steps = true,
-                                    .is_chosen = is_the_one, .check = check_repair};
+    struct settlement settlement = {.what = "repairing the history",
+                                    .settle_steps = true,
+                                    .is_chosen = is_the_one,
+                                    .check = check_repair};
     if (cli_arguments(cli, 1, 1, &err))
         settlement.id = cli->argv[0];
     if (strcmp(mark, "applied") == 0)
@@ -145,8 +144,9 @@ int cmd_repair(struct neap_cli *cli)
     else if (strcmp(mark, "pending") == 0)
         settlement.action = "repair.pending";
     else if (err.code == NEAP_OK)
-        neap_error_set(&err, NEAP_ERR_USAGE, "`neap repair` needs `--mark applied` or `--mark "
-                                             "pending`: what the migration is on the target");
+        neap_error_set(&err, NEAP_ERR_USAGE,
+                       "`neap repair` needs `--mark applied` or `--mark "
+                       "pending`: what the migration is on the target");
     return settle(cli, &settlement, &err);
 }
 
@@ -160,16 +160,20 @@ static bool check_accept(const struct settlement *settlement, const struct neap_
     neap_error_set(err, NEAP_ERR_USAGE, "migration %s has no changed file to accept%s", item->id,
                    missing ? ": its file is missing" : "");
     if (missing)
-        neap_error_hint(err, "Restore the file, or undo it with the stored copy: `neap down --only "
-                             "%s`.", item->id);
+        neap_error_hint(err,
+                        "Restore the file, or undo it with the stored copy: `neap down --only "
+                        "%s`.",
+                        item->id);
     return false;
 }
 
 int cmd_accept(struct neap_cli *cli)
 {
     struct neap_error err = {0};
-    struct settlement settlement = {.what = "accepting a changed script", .action = "accept",
-                                    .is_chosen = is_the_one, .check = check_accept};
+    struct settlement settlement = {.what = "accepting a changed script",
+                                    .action = "accept",
+                                    .is_chosen = is_the_one,
+                                    .check = check_accept};
     if (cli_arguments(cli, 1, 1, &err))
         settlement.id = cli->argv[0];
     return settle(cli, &settlement, &err);
@@ -195,8 +199,10 @@ static bool check_baseline(const struct settlement *settlement, const struct nea
 int cmd_baseline(struct neap_cli *cli)
 {
     struct neap_error err = {0};
-    struct settlement settlement = {.what = "recording a baseline", .action = "baseline",
-                                    .is_chosen = is_up_to, .check = check_baseline};
+    struct settlement settlement = {.what = "recording a baseline",
+                                    .action = "baseline",
+                                    .is_chosen = is_up_to,
+                                    .check = check_baseline};
     if (cli_arguments(cli, 1, 1, &err))
         settlement.id = cli->argv[0];
     return settle(cli, &settlement, &err);

@@ -42,9 +42,13 @@ static json_t *print_status(struct neap_cli *cli, const struct neap_plan *plan)
         const struct neap_plan_item *item = &plan->items[i];
         const char *problem = neap_problem_name(item->problem);
         bool applied = item->row != NULL && item->state == NEAP_STATE_APPLIED;
-        const char *cells[] = {item->id, item->name, neap_state_name(item->state),
-                               problem == NULL ? "" : problem, applied ? item->row->at : "",
-                               applied && item->row->actor != NULL ? item->row->actor : "", NULL};
+        const char *cells[] = {item->id,
+                               item->name,
+                               neap_state_name(item->state),
+                               problem == NULL ? "" : problem,
+                               applied ? item->row->at : "",
+                               applied && item->row->actor != NULL ? item->row->actor : "",
+                               NULL};
         cli_table_row(table, colour_of(item), cells);
         json_array_append_new(list, status_item(item));
     }
@@ -117,8 +121,8 @@ static bool verify_item(struct neap_cli *cli, struct neap_session *session,
     int64_t began_ms = neap_clock_ms();
     bool held = neap_session_down_source(session, item, true, &source, &owned, &err);
     if (held) {
-        struct neap_unit unit = {.id = item->id, .name = item->name, .source = &source,
-                                 .direction = NEAP_UP};
+        struct neap_unit unit = {
+            .id = item->id, .name = item->name, .source = &source, .direction = NEAP_UP};
         held = neap_change_verify(&session->change, &unit, &unverified, &err);
     }
     if (owned)

@@ -81,8 +81,8 @@ static void mark_late(struct neap_plan *plan)
     }
 }
 
-bool neap_plan_load(const char *project, const struct neap_history *history,
-                    struct neap_plan *out, struct neap_error *err)
+bool neap_plan_load(const char *project, const struct neap_history *history, struct neap_plan *out,
+                    struct neap_error *err)
 {
     memset(out, 0, sizeof *out);
     if (!neap_discover(project, &out->migrations, err))
@@ -92,10 +92,11 @@ bool neap_plan_load(const char *project, const struct neap_history *history,
     size_t file = 0, row = 0;
     bool done = true;
     while (done && (file < out->migrations.count || row < history->count)) {
-        int order = file == out->migrations.count ? 1
-                    : row == history->count       ? -1
-                    : neap_migration_id_compare(out->migrations.items[file].id,
-                                                history->rows[row].id);
+        int order =
+            file == out->migrations.count ? 1
+            : row == history->count
+                ? -1
+                : neap_migration_id_compare(out->migrations.items[file].id, history->rows[row].id);
         done = add_item(out, order <= 0 ? &out->migrations.items[file] : NULL,
                         order >= 0 ? &history->rows[row] : NULL, err);
         file += order <= 0;

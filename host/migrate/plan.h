@@ -24,9 +24,9 @@ const char *neap_state_name(enum neap_history_state state);
 
 struct neap_plan_item {
     const char *id, *name;
-    const struct neap_migration *file;    /* NULL: missing */
-    const struct neap_history_row *row;   /* NULL: never applied */
-    struct neap_source source;            /* of the file; empty when missing */
+    const struct neap_migration *file;  /* NULL: missing */
+    const struct neap_history_row *row; /* NULL: never applied */
+    struct neap_source source;          /* of the file; empty when missing */
     enum neap_history_state state;
     enum neap_problem problem;
 };
@@ -39,8 +39,8 @@ struct neap_plan {
 };
 
 /* Reads and hashes every file once. `history` is borrowed until clear. */
-bool neap_plan_load(const char *project, const struct neap_history *history,
-                    struct neap_plan *out, struct neap_error *err);
+bool neap_plan_load(const char *project, const struct neap_history *history, struct neap_plan *out,
+                    struct neap_error *err);
 void neap_plan_clear(struct neap_plan *plan);
 /* Whether the last word in history is that it is applied, also while a part of
  * its down has run. */
@@ -52,7 +52,7 @@ size_t neap_plan_count(const struct neap_plan *plan, enum neap_history_state sta
 
 /* What the command line asks for; NULL and 0 where it does not. */
 struct neap_selection {
-    int count;        /* 0: all (up), 1 (down) */
+    int count; /* 0: all (up), 1 (down) */
     const char *to;
     const char *only;
 };

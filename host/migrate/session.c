@@ -190,8 +190,9 @@ bool neap_session_down_source(struct neap_session *session, const struct neap_pl
         neap_error_set(err, NEAP_ERR_HISTORY_CHANGED,
                        "%s was changed after it was applied, so its down may not fit",
                        item->file->path);
-        neap_error_hint(err, "Undo it with the copy that was applied: `neap down --only %s "
-                             "--stored`; or restore the file.",
+        neap_error_hint(err,
+                        "Undo it with the copy that was applied: `neap down --only %s "
+                        "--stored`; or restore the file.",
                         item->id);
         neap_error_where(err, item->file->path, 1);
         return false;

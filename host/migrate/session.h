@@ -23,7 +23,7 @@ struct neap_session {
     struct neap_watch *watch;
     struct neap_actor actor;
     struct neap_change change;
-    bool begun;            /* run.begin is in the chain */
+    bool begun; /* run.begin is in the chain */
 };
 
 /* `change`: the target must be one that can be changed (not a standby). */
@@ -31,10 +31,10 @@ bool neap_session_look(struct neap_session *session, struct neap_loop *loop,
                        const struct neap_project *project, bool change, struct neap_error *err);
 
 struct neap_session_opts {
-    const char *command;   /* "up" */
+    const char *command; /* "up" */
     const char *reason, *ticket;
-    bool bare;             /* takes no lease and installs nothing (verify) */
-    bool dry_run;          /* takes the lease where schema neap exists; installs nothing */
+    bool bare;    /* takes no lease and installs nothing (verify) */
+    bool dry_run; /* takes the lease where schema neap exists; installs nothing */
 };
 /* Afterwards history and plan are as the lease's holder sees them: what was
  * picked from the plan before must be picked again. */
@@ -56,7 +56,6 @@ bool neap_session_down_source(struct neap_session *session, const struct neap_pl
 void neap_session_explain_change(struct neap_session *session, struct neap_error *err);
 /* run.end, the last copy of events, release. `err` is the run's failure or NULL.
  * Frees everything; idempotent. False when events could not be kept. */
-bool neap_session_end(struct neap_session *session, int exit_status,
-                      const struct neap_error *err);
+bool neap_session_end(struct neap_session *session, int exit_status, const struct neap_error *err);
 
 #endif
