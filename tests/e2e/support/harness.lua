@@ -89,7 +89,7 @@ function e2e.psql(database, sql)
   os.remove(files .. ".out")
   os.remove(files .. ".err")
   if r.status ~= 0 then
-    error(("psql: %s\n%s"):format(r.err, sql), 2)
+    error(("psql: exit %d: %s\n%s"):format(r.status, r.err, sql), 2)
   end
   return (r.out:gsub("\n$", ""))
 end
@@ -256,7 +256,7 @@ Project.value = Project.query
 --- open for `seconds` (60): a blocker. :close() ends it.
 function Project:session(sql, seconds)
   local files, run_opts = options(self)
-  local name = ("session-%d"):format(self.serial)
+  local name = ("%s-session-%d"):format(self.database, self.serial)
   run_opts.env.PGAPPNAME = name
   local argv = psql_argv(e2e.url(self.database), "begin; " .. sql,
     ("select pg_sleep(%g)"):format(seconds or 60))

@@ -1,0 +1,162 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The record of everything: both copies, what is done to them, what may not be
+-- in them. Promises 8 and 9.
+local e2e = require "harness"
+
+local quote = e2e.process.quote
+
+local function journal(p)
+  return e2e.process.capture("ls " .. quote(p.state) .. "/journal/*.jsonl")
+end
+
+local function lines_of(text)
+  local lines = {}
+  for line in text:gmatch "[^\n]*\n" do
+    lines[#lines + 1] = line
+  end
+  return lines
+end
+
+local function ran()
+  local p = e2e.project()
+  p:write_table("0001", "a")
+  p:write_table("0002", "b")
+  p:expect { "up", "--reason", "the reason", "--ticket", "T-1" }
+  return p
+end
+
+describe("the audit", function()
+  after_each(e2e.clean)
+
+  it("has who, why and what, in both copies", function()
+    local p = ran()
+    local seen = {}
+    for _, event in ipairs(p:json({ "audit", "show" }).events) do
+      seen[event.event] = event.data
+    end
+    assert.equal("the reason", seen["run.begin"].reason)
+    assert.equal("T-1", seen["run.begin"].ticket)
+    assert.equal(p.database, seen["run.begin"].database)
+    assert.truthy(seen["run.begin"].actor)
+    assert.truthy(seen["step.statements"].statements[1].fingerprint)
+    assert.truthy(seen["step.committed"])
+    assert.equal(0, seen["run.end"].exit_status)
+    -- journal.begin and audit.copied are the journal's own
+    assert.equal(tostring(#lines_of(e2e.process.read(journal(p))) - 2),
+      p:value "select count(*) from neap.event")
+    p:expect { "audit", "verify" }
+  end)
+
+  it("finds a line that was changed, removed or swapped in the journal", function()
+    local p = ran()
+    local path = journal(p)
+    local text = e2e.process.read(path)
+    local lines = lines_of(text)
+    local middle = #lines // 2
+    local function check(changed, what)
+      e2e.process.write(path, table.concat(changed))
+      local r = p:neap { "audit", "verify" }
+      assert.equal(1, r.status, what .. r.out .. r.err)
+      assert.truthy(r.err:find("audit.broken", 1, true), r.err)
+      e2e.process.write(path, text)
+    end
+    local copy = { table.unpack(lines) }
+    copy[middle] = copy[middle]:gsub('"v":1', '"v":2')
+    check(copy, "changed")
+    copy = { table.unpack(lines) }
+    table.remove(copy, middle)
+    check(copy, "removed")
+    copy = { table.unpack(lines) }
+    copy[middle], copy[middle + 1] = copy[middle + 1], copy[middle]
+    check(copy, "swapped")
+    check({ table.unpack(lines, 1, #lines - 2) }, "cut") -- audit.copied, and run.end before it
+    p:expect { "audit", "verify" }
+  end)
+
+  it("finds what was done to the target's copy", function()
+    local p = ran()
+    p:query "alter table neap.event disable trigger all"
+    p:query [[update neap.event set body = replace(body, 'T-1', 'T-2') where body like '%T-1%']]
+    assert.equal(1, p:neap({ "audit", "verify" }).status)
+    p:query [[update neap.event set body = replace(body, 'T-2', 'T-1') where body like '%T-2%']]
+    p:expect { "audit", "verify" }
+    p:query "delete from neap.event where seq = 3"
+    assert.equal(1, p:neap({ "audit", "verify" }).status)
+  end)
+
+  it("is append-only in the target", function()
+    local p = ran()
+    assert.is_false(pcall(p.query, p, "delete from neap.event"))
+    assert.is_false(pcall(p.query, p, "update neap.history set actor = 'x'"))
+    assert.is_false(pcall(p.query, p, "truncate neap.history"))
+  end)
+
+  it("knows a head kept elsewhere", function()
+    local p = ran()
+    local head = p:json({ "audit", "verify" }).head
+    p:expect { "down" }
+    p:expect { "audit", "verify", "--head", head }
+    assert.equal(1, p:neap({ "audit", "verify", "--head", ("0"):rep(64) }).status)
+  end)
+
+  it("signs heads with a key", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    p:expect { "audit", "keygen", p.temp .. "/key" }
+    p:write("neap.lua", ([[return { signing_key = "%s/key", environments = { t = { url = "%s" } },
+      default = "t" }]]):format(p.temp, p.url))
+    p:expect { "-e", "t", "up" }
+    p:expect { "-e", "t", "audit", "verify", "--public-key", p.temp .. "/key.pub" }
+    p:expect { "audit", "keygen", p.temp .. "/other" }
+    assert.equal(1, p:neap({ "-e", "t", "audit", "verify", "--public-key",
+      p.temp .. "/other.pub" }).status)
+  end)
+
+  it("that cannot be written stops everything before it is sent", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    e2e.process.write(p.state, "a file where the directory should be")
+    local r = p:neap { "up" }
+    assert.truthy(r.status ~= 0, r.out)
+    assert.equal("f", p:value "select to_regclass('neap.history') is not null")
+    assert.equal("f", p:value "select to_regclass('public.a') is not null")
+  end)
+
+  it("exports as JSON lines and CSV", function()
+    local p = ran()
+    local jsonl = p:expect { "audit", "export" }
+    assert.truthy(e2e.decode(lines_of(jsonl.out)[1]).hash)
+    local csv = p:expect { "audit", "export", "--format", "csv" }
+    assert.equal("time,run,event,seq,data,hash\n", lines_of(csv.out)[1])
+    assert.equal(2, p:neap({ "audit", "export", "--format", "xml" }).status)
+  end)
+end)
+
+describe("secrets", function()
+  after_each(e2e.clean)
+
+  it("appear nowhere", function()
+    local canary = "nEaP-CaNaRy-7f3"
+    local p = e2e.project()
+    p.env.DATABASE_URL = p.url:gsub("user=postgres", "user=postgres&password=" .. canary)
+    p:write("migrations/0001_role.lua", ([[
+return migration { summary = "x",
+  up = function(db)
+    db:exec "create role e2e_canary_%s password '%s'"
+    error("it was %s")
+  end,
+  verify = unverified "a test", down = irreversible "a test" }]]):format(p.database, canary, canary))
+    local out = ""
+    for _, args in ipairs { { "up" }, { "up", "--json" }, { "up", "--log-json", "-v" },
+      { "doctor" }, { "doctor", "--json" }, { "status" }, { "audit", "show" },
+      { "up", "--dry-run" } } do
+      local r = p:neap(args)
+      out = out .. r.out .. r.err
+    end
+    assert.is_nil(out:find(canary, 1, true), out)
+    assert.is_nil(e2e.process.read(journal(p)):find(canary, 1, true))
+    assert.equal("0", p:value(("select count(*) from neap.event where body like '%%%s%%'")
+      :format(canary)))
+  end)
+end)
