@@ -127,10 +127,11 @@ static bool dry_run_unit(struct neap_tx *tx, const struct neap_unit *unit,
                                   .part =
                                       unit->direction == NEAP_UP ? NEAP_PART_UP : NEAP_PART_DOWN};
     if (!neap_unit_call(tx->change, &call, err) ||
-        !pg_send_text(tx->work, "set constraints all immediate", 0, NULL, err))
+        !pg_send_text(tx->work, "set constraints all immediate", 0, NULL, err) ||
+        !pg_settle(tx->work, err)) /* its error is not of verify */
         return false;
     if (unit->direction == NEAP_DOWN)
-        return pg_settle(tx->work, err);
+        return true;
     call.part = NEAP_PART_VERIFY;
     return neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
            neap_tx_look_end(tx, err) && pg_settle(tx->work, err);

@@ -318,12 +318,33 @@ return migration {
     p:expect "audit verify"
   end)
 
-  it("asks for the database's name on a protected environment", function()
+  local function protect()
     p:write("neap.lua", ([[
 return { environments = { production = { url = %q, protected = true,
   allow_superuser = true } }, default = "production" }]]):format(p.url))
     p.env.DATABASE_URL = nil
     p:expect "up"
+  end
+
+  it("asks on a terminal, and takes the database's name only", function()
+    protect()
+    local function answer(text)
+      local argv = { "script", "-qefc", e2e.process.quote(e2e.bin) .. " down", "/dev/null" }
+      return e2e.process.run(argv, p.temp .. "/terminal", { cwd = p.dir, env = p.env,
+        stdin = text .. "\n", timeout = 60 })
+    end
+    local r = answer "yes"
+    assert.equal(12, r.status, r.out)
+    has(r.out, "undoing migrations on production")
+    has(r.out, "Type the database's name to go on:")
+    assert.equal("0001 0002 0003", applied())
+    r = answer(p.database)
+    assert.equal(0, r.status, r.out)
+    assert.equal("0001 0002", applied())
+  end)
+
+  it("asks for the database's name on a protected environment", function()
+    protect()
     for _, command in ipairs { "down", "redo", "repair 1 --mark pending --reason x" } do
       local document = p:json(command, 12)
       assert.equal("approval.missing", document.error.code)

@@ -26,6 +26,10 @@ local function ids(list)
   return table.concat(out, " ")
 end
 
+local function has(text, part)
+  assert.truthy(text:find(part, 1, true), text)
+end
+
 describe("up and down", function()
   local p
 
@@ -247,6 +251,33 @@ return migration {
     local r = p:expect("up", 1)
     assert.truthy(r.err:find("division by zero", 1, true), r.err)
     assert.equal("", tables())
+  end)
+
+  it("names the statement that breaks a deferred constraint, before COMMIT", function()
+    p:query "create table parent (id int primary key)"
+    p:write_sql("0001_child.sql", "create table child (id int references parent "
+      .. "deferrable initially deferred);\ninsert into child values (7)")
+    local document = p:json("up", 1)
+    assert.equal("db.query 23503", document.error.code .. " " .. document.error.sqlstate)
+    assert.equal("migrations/0001_child.sql", document.error.file)
+    assert.equal("db.query", p:json("up -n", 1).error.code)
+    assert.equal("parent", tables())
+    assert.equal("0", p:value "select count(*) from neap.history")
+  end)
+
+  it("leaves applied what cannot be undone, and stops there", function()
+    p:write_sql("0001_a.sql", "create table a (id int)", nil, "drop table a")
+    p:write_sql("0002_b.sql", "create table b (id int)", nil, "drop table b;\ndrop table nowhere")
+    p:write_sql("0003_c.sql", "create table c (id int)", nil, "drop table c")
+    p:expect "up"
+    local document = p:json("down --to 0", 1)
+    assert.equal("0003", ids(document.undone))
+    assert.equal("0002 undo", document.failed.id .. " " .. document.failed.action)
+    assert.equal("0001", ids(document.remaining))
+    assert.equal("a b", tables())
+    assert.equal("0001 0002", applied())
+    has(p:expect("down", 1).out, "it stays applied")
+    p:expect "audit verify"
   end)
 
   it("refuses the way back of an irreversible one, before anything is sent", function()
