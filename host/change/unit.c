@@ -91,23 +91,50 @@ bool neap_unit_call(struct neap_change *change, const struct neap_part_call *cal
     return done;
 }
 
+/* A deferred constraint that does not hold speaks in the middle of verify, whose
+ * fault it is not: nobody waited for its answer before. */
+static void name_deferred(const struct neap_unit *unit, const struct pg_op *deferred,
+                          struct neap_error *err)
+{
+    const struct neap_error *cause = pg_op_error(deferred);
+    if (cause == NULL || !pg_op_is_done(deferred) || cause->code == NEAP_ERR_DB_ABORTED)
+        return;
+    neap_error_clear(err);
+    neap_error_copy(err, cause);
+    neap_error_where(err, unit->source->files[0].path, 0);
+    neap_error_hint(err, "A deferred constraint does not hold at the end of `%s`; mend the script, "
+                         "then run it again.",
+                    unit->direction == NEAP_UP ? "up" : "down");
+}
+
+/* Deferred constraints speak now, not at COMMIT, where nobody could be named. */
+static bool send_deferred(struct neap_tx *tx, struct pg_op **out, struct neap_error *err)
+{
+    struct pg_statement statement = {.sql = "set constraints all immediate", .call_id = -1};
+    return pg_send(tx->work, &statement, out, err);
+}
+
 static bool run_body(struct neap_tx *tx, const struct neap_unit *unit, struct neap_script *script,
                      struct neap_error *err)
 {
+    struct pg_op *deferred = NULL;
     struct neap_part_call call = {.script = script,
                                   .transaction = true,
                                   .part =
                                       unit->direction == NEAP_UP ? NEAP_PART_UP : NEAP_PART_DOWN};
     if (!neap_unit_call(tx->change, &call, err))
         return false;
-    /* Deferred constraints speak now, not at COMMIT, where nobody could be named. */
-    if (!pg_send_text(tx->work, "set constraints all immediate", 0, NULL, err))
+    if (!send_deferred(tx, &deferred, err))
         return false;
-    if (unit->direction == NEAP_DOWN)
-        return true;
     call.part = NEAP_PART_VERIFY;
-    return neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
-           neap_tx_look_end(tx, err);
+    bool looked = unit->direction == NEAP_DOWN ||
+                  (neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
+                   neap_tx_look_end(tx, err));
+    bool done = looked && pg_wait(tx->work, deferred, err); /* without a verify nobody waited */
+    if (!done)
+        name_deferred(unit, deferred, err);
+    pg_op_free(deferred);
+    return done;
 }
 
 static bool is_committed(struct neap_tx *tx, struct neap_error *err)

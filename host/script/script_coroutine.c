@@ -79,22 +79,13 @@ static int resume(lua_State *L, lua_State *thread, int argument_count)
     return count;
 }
 
-/* Also a run.* error that a coroutine ended with is nobody's to swallow. */
-static bool is_run_error(lua_State *L)
-{
-    const struct neap_error *err = glue_error_peek(L, -1);
-    return err != NULL &&
-           (err->code == NEAP_ERR_RUN_DEADLINE || err->code == NEAP_ERR_RUN_INTERRUPTED ||
-            err->code == NEAP_ERR_RUN_TERMINATED);
-}
-
 static int coroutine_resume(lua_State *L)
 {
     lua_State *thread = check_thread(L);
     int count = resume(L, thread, lua_gettop(L) - 1);
     if (count == RESUME_STOP)
         return neap_script_stop_here(L);
-    if (count == RESUME_ERROR && is_run_error(L))
+    if (count == RESUME_ERROR && neap_script_is_final(L, -1))
         return lua_error(L);
     lua_pushboolean(L, count >= 0);
     lua_insert(L, count >= 0 ? -(count + 1) : -2);
@@ -123,7 +114,7 @@ static int wrap_call(lua_State *L)
     if (count == RESUME_STOP)
         return neap_script_stop_here(L);
     int status = lua_status(thread);
-    if (status != LUA_OK && status != LUA_YIELD && !is_run_error(L)) {
+    if (status != LUA_OK && status != LUA_YIELD && !neap_script_is_final(L, -1)) {
         lua_pop(L, 1);
         close_thread(L, thread);
         if (neap_script_is_stopping(L))

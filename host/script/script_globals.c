@@ -17,10 +17,11 @@
 
 /* A run.* error is nobody's to swallow, also where the run itself goes on (a
  * statement that the server's own timeout ended). */
-static bool is_run_error(lua_State *L, int index)
+bool neap_script_is_final(lua_State *L, int index)
 {
     const struct neap_error *err = glue_error_peek(L, index);
-    return err != NULL && strncmp(neap_error_row(err->code)->code, "run.", 4) == 0;
+    return err != NULL && (err->code == NEAP_ERR_DB_TRANSACTION_CONTROL ||
+                           strncmp(neap_error_row(err->code)->code, "run.", 4) == 0);
 }
 
 /* f results… (with `extra` values below them that are not results) */
@@ -31,7 +32,7 @@ static int end_pcall(lua_State *L, int status, lua_KContext extra)
         return neap_script_stop_here(L);
     if (!is_error)
         return lua_gettop(L) - (int)extra;
-    if (is_run_error(L, -1))
+    if (neap_script_is_final(L, -1))
         return lua_error(L);
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
@@ -51,7 +52,7 @@ static int end_handler(lua_State *L, int status, lua_KContext base)
 {
     if (neap_script_is_stopping(L))
         return neap_script_stop_here(L);
-    if (status != LUA_OK && status != LUA_YIELD && is_run_error(L, -1))
+    if (status != LUA_OK && status != LUA_YIELD && neap_script_is_final(L, -1))
         return lua_error(L);
     return lua_gettop(L) - (int)base;
 }
@@ -63,7 +64,7 @@ static int end_xpcall(lua_State *L, int status, lua_KContext extra)
         return neap_script_stop_here(L);
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - (int)extra;
-    if (is_run_error(L, -1))
+    if (neap_script_is_final(L, -1))
         return lua_error(L);
     lua_pushboolean(L, 0);
     lua_replace(L, 1);

@@ -67,6 +67,9 @@ void neap_script_load_file(lua_State *L, const struct neap_source_file *file);
 
 /* True once the run stops or the load's CPU limit passed. */
 bool neap_script_is_stopping(lua_State *L);
+/* An error that pcall and its kin pass on: run.*, and transaction control, whose
+ * refusal the script's author must hear of. */
+bool neap_script_is_final(lua_State *L, int index);
 /* Leaves the running code for good: yields, never to be resumed, or where that is
  * not possible raises. A C function says `return neap_script_stop_here(L);`. */
 int neap_script_stop_here(lua_State *L);
