@@ -146,7 +146,8 @@ return migration { summary = "x",
     db:exec "create role e2e_canary_%s password '%s'"
     error("it was %s")
   end,
-  verify = unverified "a test", down = irreversible "a test" }]]):format(p.database, canary, canary))
+  verify = unverified "a test", down = irreversible "a test" }
+]]):format(p.database, canary, canary))
     local out = ""
     for _, args in ipairs { { "up" }, { "up", "--json" }, { "up", "--log-json", "-v" },
       { "doctor" }, { "doctor", "--json" }, { "status" }, { "audit", "show" },

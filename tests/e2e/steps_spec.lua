@@ -75,7 +75,8 @@ describe("steps", function()
   end)
 
   it("undo a failing first step: nothing changed", function()
-    local p = project 'db:exec "create table halfway (id int)" db:exec "drop table halfway" error "no"'
+    local p = project [[
+      db:exec "create table halfway (id int)" db:exec "drop table halfway" error "no"]]
     local r = p:neap { "up" }
     assert.equal(1, r.status, r.out .. r.err)
     assert.equal(0, p:json({ "status" }).partial)
