@@ -110,6 +110,12 @@ void neap_audit_report_clear(struct neap_audit_report *report);
 bool neap_audit_read(const char *state_dir, const char *identity, const char *run_id,
                      bool (*fn)(void *arg, const char *hash, const json_t *event), void *arg,
                      struct neap_error *err);
+/* The same, and the events of runs that were made elsewhere from the target's copy,
+ * put in by their time between the runs of the journal. `where`: state_dir,
+ * identity and control (NULL: no schema neap there); the rest is not looked at. */
+bool neap_audit_gather(const struct neap_audit_verify_opts *where, const char *run_id,
+                       bool (*fn)(void *arg, const char *hash, const json_t *event), void *arg,
+                       struct neap_error *err);
 /* Writes a new key pair: <path> 0600 and <path>.pub. */
 bool neap_audit_keygen(const char *path, struct neap_error *err);
 

@@ -140,8 +140,7 @@ int cmd_audit_export(struct neap_cli *cli)
     else if (cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err)) {
         if (exporter.csv)
             cli_print_raw(cli, "time,run,event,seq,data,hash\n");
-        neap_audit_read(session.project->state_dir, session.target->identity, cli->opt.run,
-                        export_event, &exporter, &err);
+        cmd_events_each(cli, &session, export_event, &exporter, &err);
     }
     return cli_end(cli, &session, 0, NULL, &err);
 }

@@ -30,12 +30,23 @@ static bool on_event(void *arg, const char *hash, const json_t *event)
     return true;
 }
 
+bool cmd_events_each(struct neap_cli *cli, struct neap_session *session,
+                     bool (*fn)(void *arg, const char *hash, const json_t *event), void *arg,
+                     struct neap_error *err)
+{
+    struct neap_audit_verify_opts where = {
+        .state_dir = session->project->state_dir,
+        .identity = session->target->identity,
+        .control = session->history.installed ? session->target->control : NULL,
+    };
+    return neap_audit_gather(&where, cli->opt.run, fn, arg, err);
+}
+
 bool cmd_events(struct neap_cli *cli, struct neap_session *session, json_t *list,
                 struct neap_error *err)
 {
     struct events events = {.cli = cli, .list = list};
-    return neap_audit_read(session->project->state_dir, session->target->identity, cli->opt.run,
-                           on_event, &events, err);
+    return cmd_events_each(cli, session, on_event, &events, err);
 }
 
 static json_t *entry_json(const struct neap_history_row *row)

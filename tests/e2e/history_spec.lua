@@ -409,6 +409,29 @@ describe("looking back", function()
     assert.equal(4, #p:json("history 1").history)
   end)
 
+  it("shows the events of runs that were made on another machine", function()
+    local function runs(command, env)
+      local seen = {}
+      for _, event in ipairs(p:json(command, 0, { env = env }).events) do
+        if event.event == "run.begin" then
+          seen[#seen + 1] = event.run
+        end
+      end
+      return table.concat(seen, " ")
+    end
+    local elsewhere = { NEAP_STATE_DIR = p.temp .. "/elsewhere" }
+    local first = p:json("up").run_id
+    local second = p:json("down", 0, { env = elsewhere }).run_id
+    local third = p:json("up").run_id
+    local all = table.concat({ first, second, third }, " ")
+    assert.equal(all, runs "history --events")
+    assert.equal(all, runs("audit show", elsewhere))
+    assert.equal(all, runs("audit show", { NEAP_STATE_DIR = p.temp .. "/nowhere" }))
+    assert.equal(second, runs("audit show --run " .. second))
+    has(p:expect("audit export").out, second)
+    p:expect "audit verify"
+  end)
+
   it("goes on verifying after one that fails, and exits 8", function()
     p:write_table("0002", "b")
     p:write_table("0003", "c")
