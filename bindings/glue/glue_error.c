@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bindings/glue/glue.h"
+#include "host/base/buffer.h"
 
 #define ERROR_CLASS "neap.Error"
 #define ERROR_TEXT_MAX ((size_t)16 * 1024) /* a script's 10 MB error string is cut here */
@@ -230,6 +231,31 @@ static void error_of_string(const char *text, size_t length, struct neap_error *
     }
 }
 
+/* A NUL would end the message for everybody after us: it is shown as U+FFFD. */
+static char *without_nul(const char *text, size_t length)
+{
+    struct neap_buffer out = {0};
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\0')
+            neap_buffer_add_text(&out, "\xEF\xBF\xBD");
+        else
+            neap_buffer_add_char(&out, text[i]);
+    }
+    return neap_buffer_take(&out);
+}
+
+static void error_of_bytes(const char *text, size_t length, struct neap_error *err)
+{
+    size_t shown = length > ERROR_TEXT_MAX ? ERROR_TEXT_MAX : length;
+    if (memchr(text, '\0', shown) == NULL) {
+        error_of_string(text, length, err);
+        return;
+    }
+    char *clean = without_nul(text, shown);
+    error_of_string(clean, strlen(clean), err);
+    free(clean);
+}
+
 /* A raised table often carries its text in `message`. Walked with lua_next: a
  * lookup by name would make a string, and that may raise. */
 static bool error_of_table(lua_State *L, int index, struct neap_error *err)
@@ -244,7 +270,7 @@ static bool error_of_table(lua_State *L, int index, struct neap_error *err)
             strcmp(lua_tostring(L, -2), "message") == 0) {
             size_t length;
             const char *text = lua_tolstring(L, -1, &length);
-            error_of_string(text, length, err);
+            error_of_bytes(text, length, err);
             is_found = true;
         }
         lua_pop(L, 1);
@@ -264,7 +290,7 @@ void glue_error_of(lua_State *L, int index, struct neap_error *err)
     if (type == LUA_TSTRING) {
         size_t length;
         const char *text = lua_tolstring(L, index, &length);
-        error_of_string(text, length, err);
+        error_of_bytes(text, length, err);
     } else if (type == LUA_TTABLE && lua_checkstack(L, 4) && error_of_table(L, index, err)) {
         return;
     } else if (type == LUA_TNUMBER) {

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/base/clock.h"
 #include "host/base/memory.h"
@@ -182,4 +183,16 @@ void pg_cancel(struct pg_client *client)
     client->cancelled = false;
     client->greedy--;
     pg_release(client);
+}
+
+void pg_cancel_because(struct pg_client *client, const struct neap_error *why)
+{
+    bool is_first = client->failure.code == NEAP_OK;
+
+    pg_cancel(client);
+    if (!is_first || strcmp(client->failure.sqlstate, "57014") != 0)
+        return;
+    neap_error_copy(&client->failure, why);
+    free(client->cause);
+    client->cause = neap_strdup(why->message);
 }

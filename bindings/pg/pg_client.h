@@ -133,6 +133,9 @@ void pg_cleanup(struct pg_client *client, bool on);
  * thread of its own (libuv's pool would be joined at exit). Always leaves the
  * client idle or lost. */
 void pg_cancel(struct pg_client *client);
+/* The same for a statement that we gave up: pg_failure is then `why`, and not what
+ * the server says of a cancelled statement. */
+void pg_cancel_because(struct pg_client *client, const struct neap_error *why);
 
 PGTransactionStatusType pg_transaction_status(const struct pg_client *client);
 

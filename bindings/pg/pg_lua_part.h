@@ -59,8 +59,6 @@ void pg_lua_conn_close(void *handle);
 void pg_lua_rows_close(void *handle);
 /* The same for a cursor that is gone on the server: nothing is sent. */
 void pg_lua_rows_forget(struct rows_handle *rows);
-/* Cancels what is left of `op` unless little of it is. */
-void pg_lua_drain(struct pg_lua_conn *conn, struct pg_op *op);
 /* Pushes a handle that is in the state's list; the caller sets the client. */
 struct pg_lua_conn *pg_lua_conn_push(lua_State *L, const struct pg_lua_rule *rule);
 

@@ -155,7 +155,8 @@ int pg_lua_exec(lua_State *L)
 
 /* ---- rows ---- */
 
-void pg_lua_drain(struct pg_lua_conn *conn, struct pg_op *op)
+/* Cancels what is left of `op`, unless little of it is. */
+static void give_up(struct pg_lua_conn *conn, struct pg_op *op, const struct neap_error *why)
 {
     PGresult *row = NULL;
     for (int i = 0; i < DRAIN_ROWS; i++) {
@@ -163,7 +164,7 @@ void pg_lua_drain(struct pg_lua_conn *conn, struct pg_op *op)
             return;
         PQclear(row);
     }
-    pg_cancel(conn->client);
+    pg_cancel_because(conn->client, why);
 }
 
 /* Sends what (self, sql, …) asks for; the slot owns the operation. */
@@ -206,12 +207,16 @@ static int refuse_rows(lua_State *L, struct pg_lua_conn *conn, struct pg_lua_slo
                        const char *message, const char *hint)
 {
     struct neap_error err = {0};
+    const char *file;
+    int line;
     PQclear(slot->result);
     slot->result = NULL;
-    pg_lua_drain(conn, slot->op);
     neap_error_set(&err, NEAP_ERR_DB_ROWS, "%s", message);
     neap_error_hint(&err, "%s", hint);
     neap_error_sql(&err, lua_tostring(L, 2), 0);
+    if (glue_where(L, &file, &line))
+        neap_error_where(&err, file, line);
+    give_up(conn, slot->op, &err);
     return glue_raise(L, &err);
 }
 
