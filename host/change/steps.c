@@ -178,24 +178,29 @@ static bool any_done(const struct walk *walk)
     return false;
 }
 
-/* Turns the cause into "stopped halfway" with the commands that go on. */
-static void say_partial(const struct walk *walk, size_t index, const char *what,
-                        struct neap_error *err)
+void neap_unit_partial(const char *id, const char *where, const char *what, struct neap_error *err)
 {
     struct neap_error cause = {0};
     neap_error_move(&cause, err);
     neap_error_copy(err, &cause);
     err->code = NEAP_ERR_STEP_PARTIAL;
     free(err->message);
-    err->message = neap_format("migration %s stopped at step %s: %s", walk->unit->id,
-                               walk->def->steps[index].name, cause.message);
+    err->message = neap_format("migration %s stopped %s: %s", id, where, cause.message);
     neap_error_detail(err, "%s%s%s", what, cause.detail == NULL ? "" : " ",
                       cause.detail == NULL ? "" : cause.detail);
     neap_error_hint(err,
                     "Mend the cause, then `neap resume`. To go back: `neap down --only %s`. If you "
                     "settled it by hand: `neap repair %s --mark applied|pending --reason TEXT`.",
-                    walk->unit->id, walk->unit->id);
+                    id, id);
     neap_error_clear(&cause);
+}
+
+static void say_partial(const struct walk *walk, size_t index, const char *what,
+                        struct neap_error *err)
+{
+    char *where = neap_format("at step %s", walk->def->steps[index].name);
+    neap_unit_partial(walk->unit->id, where, what, err);
+    free(where);
 }
 
 /* Undoes the step that failed. Leaves `err` the cause, as partial when something
@@ -388,6 +393,35 @@ static bool check_walk(const struct walk *walk, struct neap_error *err)
     return false;
 }
 
+/* What the walk leaves behind when it fails: some of it, or nothing. */
+static bool is_halfway(const struct walk *walk)
+{
+    if (walk->unit->direction == NEAP_UP)
+        return any_done(walk);
+    for (size_t i = 0; i < walk->def->step_count; i++)
+        if (!is_done(walk, i))
+            return true;
+    return false;
+}
+
+/* Whatever the reason, "nothing changed" would be a lie. What is tried again keeps
+ * its own code until the attempts are given up. */
+static void tell_halfway(const struct walk *walk, struct neap_outcome *outcome,
+                         struct neap_error *err)
+{
+    static const enum neap_error_code own[] = {NEAP_ERR_STEP_PARTIAL, NEAP_ERR_STEP_DOUBT,
+                                               NEAP_ERR_COMMIT_UNKNOWN, NEAP_ERR_HISTORY_CHANGED,
+                                               NEAP_ERR_DB_POOLER};
+    if (!is_halfway(walk))
+        return;
+    outcome->unchanged = false;
+    bool has_words = neap_unit_is_retryable(err);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        has_words = has_words || err->code == own[i];
+    if (!has_words)
+        neap_unit_partial(walk->unit->id, "halfway", "What was done before stands.", err);
+}
+
 bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,
                     struct neap_script *script, struct neap_outcome *outcome,
                     struct neap_error *err)
@@ -405,6 +439,8 @@ bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,
     neap_recorder_end(&change->recorder, change->run);
     if (done)
         done = record_whole(&walk, began_ms, outcome, err);
+    if (!done)
+        tell_halfway(&walk, outcome, err);
     neap_step_rows_clear(&walk.rows);
     return done;
 }

@@ -307,15 +307,31 @@ static int64_t pause_ms(int attempt)
     return pause / 2 + (int64_t)hash.bytes[0] * pause / 512;
 }
 
-static void give_up(const struct neap_change *change, int attempts, int64_t spent_ms,
-                    struct neap_error *err)
+/* A stop during the pause is the reason, and not what the attempt failed with. */
+static void give_up_stopped(const struct neap_change *change, struct neap_error *err)
+{
+    struct neap_error cause = {0};
+    neap_error_move(&cause, err);
+    neap_run_check(change->run, err);
+    neap_error_detail(err, "It waited for another attempt after: %s.", cause.message);
+    neap_error_clear(&cause);
+}
+
+static void give_up(const struct neap_change *change, const struct neap_unit *unit,
+                    const struct neap_outcome *outcome, struct neap_error *err)
 {
     char spent[NEAP_DURATION_SIZE];
     const char *blockers = neap_watch_blockers(change->watch);
-    neap_duration_text(spent_ms, spent);
-    neap_error_detail(err, "Gave up after %d %s in %s.%s%s", attempts,
-                      attempts == 1 ? "attempt" : "attempts", spent,
-                      blockers == NULL ? "" : " Blocked by ", blockers == NULL ? "" : blockers);
+    int attempts = outcome->attempts;
+    neap_duration_text(outcome->duration_ms, spent);
+    if (neap_run_stopping(change->run))
+        give_up_stopped(change, err);
+    else
+        neap_error_detail(err, "Gave up after %d %s in %s.%s%s", attempts,
+                          attempts == 1 ? "attempt" : "attempts", spent,
+                          blockers == NULL ? "" : " Blocked by ", blockers == NULL ? "" : blockers);
+    if (!outcome->unchanged) /* steps without a transaction */
+        neap_unit_partial(unit->id, "halfway", "What was done before stands.", err);
 }
 
 /* False when the budget is spent or the run is to stop. */
@@ -356,7 +372,7 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
         if (!neap_unit_is_retryable(err))
             break;
         if (!wait_for_retry(change, unit, outcome->attempts, budget_end_ms, err)) {
-            give_up(change, outcome->attempts, outcome->duration_ms, err);
+            give_up(change, unit, outcome, err);
             break;
         }
         neap_error_clear(err);

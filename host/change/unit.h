@@ -35,6 +35,10 @@ int64_t neap_unit_timeout_ms(const struct neap_change *change, const struct neap
 int64_t neap_unit_lock_timeout_ms(const struct neap_change *change,
                                   const struct neap_script_def *def);
 
+/* Turns the cause in `err` into "stopped <where>", as partial, with the commands
+ * that go on; `what` stands. (In steps.c.) */
+void neap_unit_partial(const char *id, const char *where, const char *what, struct neap_error *err);
+
 /* steps.c: the unit without a transaction. */
 bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,
                     struct neap_script *script, struct neap_outcome *outcome,
