@@ -227,12 +227,19 @@ static bool initdb(struct scratch *s, const char *dir, struct neap_error *err)
 {
     char *program = neap_path_join(s->bindir, "initdb");
     char *postgres = neap_path_join(s->bindir, "postgres");
-    const char *const make[] = {program,       "-D",       dir,         "--username=postgres",
-                                "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8",
-                                "--wal-segsize=1", "--no-sync", NULL};
+    const char *const make[] = {program,
+                                "-D",
+                                dir,
+                                "--username=postgres",
+                                "--auth=trust",
+                                "--encoding=UTF8",
+                                "--locale=C.UTF-8",
+                                "--wal-segsize=1",
+                                "--no-sync",
+                                NULL};
     /* Single-user mode: the database exists before the first start. */
-    const char *const single[] = {postgres, "--single", "-D", dir, "-c", "fsync=off",
-                                  "template1", NULL};
+    const char *const single[] = {postgres, "--single",  "-D",        dir,
+                                  "-c",     "fsync=off", "template1", NULL};
     bool done = run(s, make, NULL, NULL, err) &&
                 run(s, single, "create database neap template template0\n", NULL, err);
     free(program);
@@ -272,8 +279,8 @@ static bool copy_template(struct scratch *s, struct neap_error *err)
         return false;
     }
     const char *const make[] = {"/bin/mkdir", "-m", "0700", "--", s->place.dir, NULL};
-    const char *const copy[] = {"/bin/cp", "-a", "--reflink=auto", "--", template, s->place.data,
-                                NULL};
+    const char *const copy[] = {"/bin/cp",     "-a", "--reflink=auto", "--", template,
+                                s->place.data, NULL};
     bool done = remove_tree(s, s->place.dir, err) && run(s, make, NULL, NULL, err) &&
                 run(s, copy, NULL, NULL, err);
     free(template);
@@ -325,8 +332,8 @@ static bool note_version(struct scratch *s, const char *project, struct neap_err
 {
     char *text = neap_format("%s\n%s\n", s->version, project);
     size_t length = strlen(text);
-    bool done = ftruncate(s->lock_fd, 0) == 0 &&
-                pwrite(s->lock_fd, text, length, 0) == (ssize_t)length;
+    bool done =
+        ftruncate(s->lock_fd, 0) == 0 && pwrite(s->lock_fd, text, length, 0) == (ssize_t)length;
     if (!done)
         neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot write %s", s->place.lock);
     free(text);
@@ -336,8 +343,8 @@ static bool note_version(struct scratch *s, const char *project, struct neap_err
 static bool start_server(struct scratch *s, struct neap_error *err)
 {
     char *pg_ctl = neap_path_join(s->bindir, "pg_ctl");
-    const char *const argv[] = {pg_ctl, "-D", s->place.data, "-l",  s->place.log,
-                                "-o",   server_options,      "-W", "-s", "start", NULL};
+    const char *const argv[] = {pg_ctl,         "-D", s->place.data, "-l",    s->place.log, "-o",
+                                server_options, "-W", "-s",          "start", NULL};
     bool done = run(s, argv, NULL, NULL, err);
     free(pg_ctl);
     return done;

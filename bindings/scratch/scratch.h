@@ -12,9 +12,9 @@
 struct scratch_status {
     bool running;
     int pid;
-    char *dir;      /* its directory (data, socket, log) */
-    char *url;      /* postgresql:///neap?host=…&user=… ; a libpq URI */
-    char *version;  /* "15.20" */
+    char *dir;     /* its directory (data, socket, log) */
+    char *url;     /* postgresql:///neap?host=…&user=… ; a libpq URI */
+    char *version; /* "15.20" */
 };
 void scratch_status_clear(struct scratch_status *status);
 

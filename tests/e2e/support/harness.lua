@@ -34,12 +34,15 @@ local serial = 0
 
 local function serve(what, dir, ready, more)
   local log = dir .. "/" .. what .. ".start"
-  assert(os.execute(("setsid %s %s %s %s %s >%s 2>&1 </dev/null &"):format(quote(services), what,
-    quote(dir), process.own_pid(), more or "", quote(log))))
-  local text = process.await(60, function()
-    return process.read(dir .. "/" .. ready)
+  local failed = log .. ".failed"
+  assert(os.execute(("{ setsid -w %s %s %s %s %s >%s 2>&1 </dev/null || : >%s; } 2>/dev/null &")
+    :format(quote(services), what, quote(dir), process.own_pid(), more or "", quote(log),
+      quote(failed))))
+  process.await(60, function()
+    return process.read(dir .. "/" .. ready) or process.read(failed)
   end)
-  return assert(text, "no " .. what .. ": " .. (process.read(log) or "?"))
+  local text = process.read(dir .. "/" .. ready)
+  return text or error("no " .. what .. ": " .. (process.read(log) or "?"), 0)
 end
 
 --- The cluster: dir, socket (the directory), bin (of psql and friends), log.

@@ -57,6 +57,7 @@ postgres() {
     dir=$1 owner=$2 template=$3
     bin=$(bindir)
     [ -n "$bin" ] || { echo "no PostgreSQL server is installed" >&2; exit 1; }
+    mkdir -p "$(dirname "$template")"
     [ -f "$template" ] || flock "$template.lock" "$0" template "$template"
     if [ "$(id -u)" = 0 ]; then
         chmod 0711 "$dir"
