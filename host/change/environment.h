@@ -11,6 +11,7 @@
 
 struct neap_environment {
     char *name;   /* "production", "scratch", or "DATABASE_URL" when it has no name */
+    bool named;            /* by neap.lua, or scratch: DATABASE_URL and PG* name none */
     char *url;    /* conninfo; NULL: PG* alone. Holds secrets: never print */
     bool scratch; /* built in: bindings/scratch gives the url */
     bool is_protected;

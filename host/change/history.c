@@ -18,6 +18,7 @@
     "pg_catalog.to_char(pg_catalog.timezone('UTC', " column ")," \
     " 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
+/* clang-format off: it would break the statements at the macro */
 /* AccessShare on the four tables. Always one row at least: version and head. A
  * migration is partial while a step of it is unsettled and not undone. */
 static const char sql_load[] =
@@ -35,28 +36,27 @@ static const char sql_load[] =
     " pg_catalog.encode(l.exact_hash, 'hex') as exact_hash,"
     " pg_catalog.encode(coalesce(p.token_hash, l.token_hash), 'hex') as token_hash,"
     " coalesce(l.run_id, p.run_id) as run_id, l.actor, l.reason, l.ticket,"
-    " " UTC(
-        "coalesce(l.recorded_at, p.recorded_at)") " as at,"
-                                                  " coalesce(l.duration_ms, 0::pg_catalog.int8) as "
-                                                  "duration_ms"
-                                                  " from last l full join partial p on p.id "
-                                                  "operator(pg_catalog.=) l.id)"
-                                                  " select m.version, coalesce((select e.hash from "
-                                                  "neap.event e order by e.position desc limit"
-                                                  " 1), ''), w.* from neap.meta m left join word w "
-                                                  "on true";
+    " " UTC("coalesce(l.recorded_at, p.recorded_at)") " as at,"
+    " coalesce(l.duration_ms, 0::pg_catalog.int8) as duration_ms"
+    " from last l full join partial p on p.id operator(pg_catalog.=) l.id)"
+    " select m.version, coalesce((select e.hash from neap.event e order by e.position desc"
+    " limit 1), ''), m.environment, w.* from neap.meta m left join word w on true";
 
 /* The columns of sql_load, for every row there ever was. */
 static const char sql_all[] =
-    "select m.version, '', h.seq, h.id, h.name, h.action, false,"
+    "select m.version, '', m.environment, h.seq, h.id, h.name, h.action, false,"
     " pg_catalog.encode(h.exact_hash, 'hex'), pg_catalog.encode(h.token_hash, 'hex'), h.run_id,"
-    " h.actor, h.reason, h.ticket, " UTC(
-        "h.recorded_at") ", h.duration_ms"
-                         " from neap.meta m left join neap.history h on true order by h.seq";
+    " h.actor, h.reason, h.ticket, " UTC("h.recorded_at") ", h.duration_ms"
+    " from neap.meta m left join neap.history h on true order by h.seq";
+/* clang-format on */
+
+static const char sql_mark[] =
+    "update neap.meta set environment = $1::pg_catalog.text where environment is null";
 
 enum load_column {
     LOAD_VERSION,
     LOAD_HEAD,
+    LOAD_ENVIRONMENT,
     LOAD_SEQ,
     LOAD_ID,
     LOAD_NAME,
@@ -191,6 +191,7 @@ static bool read_rows(const struct pg_op *op, struct neap_history *out, struct n
     const char *head = pg_cell(op, 0, LOAD_HEAD);
     if (head != NULL && strlen(head) < sizeof out->target_head)
         memcpy(out->target_head, head, strlen(head) + 1);
+    out->environment = copy_cell(op, 0, LOAD_ENVIRONMENT);
     if (pg_cell(op, 0, LOAD_ID) == NULL)
         return true;
     out->rows = neap_alloc((size_t)count * sizeof *out->rows);
@@ -259,7 +260,14 @@ void neap_history_clear(struct neap_history *history)
     for (size_t i = 0; i < history->count; i++)
         clear_row(&history->rows[i]);
     free(history->rows);
+    free(history->environment);
     *history = (struct neap_history){0};
+}
+
+bool neap_history_mark(struct pg_client *control, const char *environment,
+                       struct neap_error *err)
+{
+    return pg_exec_text(control, sql_mark, 1, &environment, NULL, err);
 }
 
 static struct pg_param bytes_param(const void *bytes, size_t length)

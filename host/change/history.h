@@ -33,6 +33,7 @@ struct neap_history_row {
 struct neap_history {
     struct neap_history_row *rows; /* ordered by id as a number */
     size_t count;
+    char *environment;             /* the one this target was marked with, or NULL */
     bool installed;                /* schema neap exists */
     char target_head[NEAP_HASH_HEX_SIZE]; /* last event hash in neap.event, or "" */
 };
@@ -48,6 +49,10 @@ bool neap_history_load(struct pg_client *control, struct neap_history *out,
 /* Every row there ever was, oldest first; no last words, no head. */
 bool neap_history_all(struct pg_client *control, struct neap_history *out,
                       struct neap_error *err);
+/* Marks the target as this environment's, for ever: the first mark stays. A copy
+ * of production that is reached as staging is told by it. */
+bool neap_history_mark(struct pg_client *control, const char *environment,
+                       struct neap_error *err);
 const struct neap_history_row *neap_history_find(const struct neap_history *history,
                                                  const char *id);
 void neap_history_clear(struct neap_history *history);

@@ -27,7 +27,8 @@ static const char *const schema_sql[] = {
     " version pg_catalog.int4 not null,"
     " installed_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),"
     " installed_by pg_catalog.text not null default session_user,"
-    " neap_version pg_catalog.text not null)",
+    " neap_version pg_catalog.text not null,"
+    " environment pg_catalog.text)",
     "create unique index meta_one_row on neap.meta ((true))",
     "create function neap.append_only() returns trigger language plpgsql"
     " set search_path = pg_catalog, pg_temp as $$\n"

@@ -15,6 +15,10 @@
 #include "host/base/memory.h"
 #include "host/change/tx.h"
 
+/* For what neap asks before the first step's own deadline; locks take longer. */
+#define LOOK_WAIT_MS 10000
+#define BEGIN_WAIT_MS 30000
+
 static bool is_applied(void *arg, const char *id)
 {
     const struct neap_session *session = arg;
@@ -30,14 +34,52 @@ bool neap_session_reload(struct neap_session *session, struct neap_error *err)
            neap_plan_load(session->project->dir, &session->history, &session->plan, err);
 }
 
+static void limit_silence(struct neap_loop *loop, int64_t limit_ms)
+{
+    neap_loop_run(loop)->deadline_ms = neap_clock_deadline_ms(limit_ms);
+}
+
+/* Takes the limit away again. It is the server's silence, and no script's deadline. */
+static bool end_silence(struct neap_session *session, bool done, struct neap_error *err)
+{
+    neap_loop_run(session->loop)->deadline_ms = NEAP_FOREVER;
+    if (done || err->code != NEAP_ERR_RUN_DEADLINE)
+        return done;
+    char *detail = neap_strdup(err->detail);
+    neap_error_clear(err);
+    neap_error_set(err, NEAP_ERR_DB_CONNECT, "the server did not answer in time");
+    if (detail != NULL)
+        neap_error_detail(err, "%s", detail);
+    free(detail);
+    return false;
+}
+
+/* A restored copy has the mark of where it came from, whatever leads to it now. */
+static bool check_mark(const struct neap_session *session, struct neap_error *err)
+{
+    const struct neap_environment *env = &session->project->env;
+    const char *mark = session->history.environment;
+    if (!env->named || mark == NULL || strcmp(mark, env->name) == 0)
+        return true;
+    neap_error_set(err, NEAP_ERR_TARGET_WRONG,
+                   "environment %s leads to a target that is marked as %s", env->name, mark);
+    neap_error_hint(err,
+                    "Look at the url of %s in neap.lua. If this is a copy that shall belong to "
+                    "%s: `update neap.meta set environment = '%s'` there.",
+                    env->name, env->name, env->name);
+    return false;
+}
+
 bool neap_session_look(struct neap_session *session, struct neap_loop *loop,
                        const struct neap_project *project, bool change, struct neap_error *err)
 {
     memset(session, 0, sizeof *session);
     session->loop = loop;
     session->project = project;
-    return neap_target_open(loop, &project->env, change, &session->target, err) &&
-           neap_session_reload(session, err);
+    limit_silence(loop, project->env.connect_timeout_ms + LOOK_WAIT_MS);
+    bool looked = neap_target_open(loop, &project->env, change, &session->target, err) &&
+                  neap_session_reload(session, err) && check_mark(session, err);
+    return end_silence(session, looked, err);
 }
 
 static json_t *begin_fields(const struct neap_session *session,
@@ -80,6 +122,13 @@ static bool claim(struct neap_session *session, struct neap_error *err)
     return lease_claim(session->target->control, &opts, &session->lease, err);
 }
 
+static bool mark(struct neap_session *session, struct neap_error *err)
+{
+    const struct neap_environment *env = &session->project->env;
+    return !env->named || session->history.environment != NULL ||
+           neap_history_mark(session->target->control, env->name, err);
+}
+
 static bool open_journal(struct neap_session *session, struct neap_error *err)
 {
     struct neap_audit_opts opts = {
@@ -119,8 +168,11 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
         return false;
     bool install = !opts->bare && !opts->dry_run;
     bool lease = !opts->bare && (install || session->history.installed);
-    if ((install && !neap_history_install(session->target->control, err)) ||
-        (lease && (!claim(session, err) || !neap_session_reload(session, err))))
+    limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
+    bool ours = (!install || neap_history_install(session->target->control, err)) &&
+                (!lease || (claim(session, err) && mark(session, err) &&
+                             neap_session_reload(session, err)));
+    if (!end_silence(session, ours, err))
         return false;
     fill_change(session, opts);
     session->begun = neap_audit_begin(session->audit, session->history.target_head,

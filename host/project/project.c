@@ -305,6 +305,7 @@ static bool fill_environment(struct neap_project *project, const struct neap_pro
         choice.table = json_object_get(json_object_get(config, "environments"), choice.name);
     project->has_env = true;
     project->env.name = neap_strdup(choice.name);
+    project->env.named = named;
     add_setting(project, "environment", choice.name, choice.origin);
     if (!fill_url(project, &choice, err))
         return false;

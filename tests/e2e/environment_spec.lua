@@ -430,4 +430,21 @@ describe("a target out of reach", function()
       server:wait(20)
     end)
   end)
+
+  it("is known by the first environment that changed it, also as a copy", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    p:write("neap.lua", ([[return { environments = { staging = { url = %q },
+      production = { url = %q } } }]]):format(p.url, p.url))
+    p:expect "-e production up"
+    for _, command in ipairs { "-e staging up", "-e staging status", "-e staging down" } do
+      local r = p:expect(command, 12)
+      has(r.err, "marked as production")
+      has(r.err, "update neap.meta set environment = 'staging'")
+    end
+    p:expect "-e production status"
+    p:expect "status"
+    p:query "update neap.meta set environment = 'staging'"
+    p:expect "-e staging status"
+  end)
 end)
