@@ -432,19 +432,19 @@ describe("a target out of reach", function()
   end)
 
   it("is known by the first environment that changed it, also as a copy", function()
-    local p = e2e.project()
-    p:write_table("0001", "a")
-    p:write("neap.lua", ([[return { environments = { staging = { url = %q },
-      production = { url = %q } } }]]):format(p.url, p.url))
-    p:expect "-e production up"
+    local marked = e2e.project()
+    marked:write_table("0001", "a")
+    marked:write("neap.lua", ([[return { environments = { staging = { url = %q },
+      production = { url = %q } } }]]):format(marked.url, marked.url))
+    marked:expect "-e production up"
     for _, command in ipairs { "-e staging up", "-e staging status", "-e staging down" } do
-      local r = p:expect(command, 12)
+      local r = marked:expect(command, 12)
       has(r.err, "marked as production")
       has(r.err, "update neap.meta set environment = 'staging'")
     end
-    p:expect "-e production status"
-    p:expect "status"
-    p:query "update neap.meta set environment = 'staging'"
-    p:expect "-e staging status"
+    marked:expect "-e production status"
+    marked:expect "status"
+    marked:query "update neap.meta set environment = 'staging'"
+    marked:expect "-e staging status"
   end)
 end)
