@@ -155,14 +155,18 @@ static void tell_done(struct cmd_change *change, const struct neap_plan_item *it
     change->audit_incomplete |= outcome->audit_incomplete;
 }
 
-/* An error of the script's own has no next command in error.def: it is this one. */
+/* An error of the script's own has no next command in error.def: it is this one.
+ * What redo has undone is pending: another redo would undo the one before it. */
 static void name_next(const struct cmd_change *change, const struct neap_plan_item *item,
-                      const struct neap_outcome *outcome, struct neap_error *err)
+                      enum neap_direction direction, const struct neap_outcome *outcome,
+                      struct neap_error *err)
 {
+    const char *command = change->cli->command->name;
     if (!outcome->unchanged || err->hint || neap_error_row(err->code)->next[0] != '\0')
         return;
-    neap_error_hint(err, "Mend the script of %s, then run `neap %s` again.", item->id,
-                    change->cli->command->name);
+    if (direction == NEAP_UP && strcmp(command, "redo") == 0)
+        command = "up";
+    neap_error_hint(err, "Mend the script of %s, then run `neap %s` again.", item->id, command);
 }
 
 static void tell_failed(struct cmd_change *change, size_t index, enum neap_direction direction,
@@ -208,7 +212,7 @@ static bool run_item(struct cmd_change *change, size_t index, enum neap_directio
     if (owned)
         neap_source_clear(&source);
     if (!done) {
-        name_next(change, item, &outcome, err);
+        name_next(change, item, direction, &outcome, err);
         tell_failed(change, index, direction, &outcome);
         return false;
     }

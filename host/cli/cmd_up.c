@@ -34,6 +34,29 @@ int cmd_down(struct neap_cli *cli)
     return go(cli, NEAP_DOWN);
 }
 
+/* What would stop the way up again is found before the way down: a redo that ends
+ * after its down is a down that nobody asked for. */
+static bool check_redo(const struct cmd_change *change, struct neap_error *err)
+{
+    struct neap_plan_item *item = change->items[0];
+    struct neap_plan_item **items = NULL;
+    size_t count = 0;
+    if (item->file == NULL) {
+        neap_error_set(err, NEAP_ERR_HISTORY_MISSING,
+                       "migration %s %s cannot be applied again: its file is missing", item->id,
+                       item->name);
+        neap_error_hint(err, "Restore the file; or only undo it: `neap down --only %s`.", item->id);
+        return false;
+    }
+    enum neap_problem own = item->problem;
+    item->problem = NEAP_PROBLEM_NONE; /* the file as it is now is what is wanted */
+    bool can = neap_plan_up(&change->session.plan, &(struct neap_selection){.only = item->id},
+                            &items, &count, err);
+    item->problem = own;
+    free(items);
+    return can;
+}
+
 /* Down, then up of the same one: with the file as it is now, which is what an
  * author who edits the last migration wants. */
 int cmd_redo(struct neap_cli *cli)
@@ -46,9 +69,10 @@ int cmd_redo(struct neap_cli *cli)
     if (cli_arguments(cli, 0, 0, &err) && cmd_change_begin(&change, NEAP_DOWN, &nothing, &err) &&
         !nothing) {
         id = neap_strdup(change.items[0]->id);
-        if (cmd_change_run(&change, NEAP_DOWN, &err) &&
+        if (check_redo(&change, &err) && cmd_change_run(&change, NEAP_DOWN, &err) &&
             neap_session_reload(&change.session, &err)) {
             change.selection = (struct neap_selection){.only = id};
+            change.done_count = 0;
             if (cmd_change_pick(&change, NEAP_UP, &err) &&
                 neap_session_plan(&change.session, change.items, change.count, "apply", &err))
                 cmd_change_run(&change, NEAP_UP, &err);

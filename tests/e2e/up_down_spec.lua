@@ -334,6 +334,29 @@ return migration {
       select count(*) from pg_attribute where attnum > 0 and attrelid = 'c'::regclass]])
   end)
 
+  it("says of a redo that undid and cannot apply what is next", function()
+    p:write_sql("0001_a.sql", "create table a (id int)", nil, "drop table a")
+    p:write_sql("0002_b.sql", "create table b (id int)", nil, "drop table b")
+    p:expect "up"
+    p:write_sql("0002_b.sql", "create table b (id intx)", nil, "drop table b")
+    local r = p:expect("redo --stored", 1)
+    has(r.out, "undone  0002")
+    has(r.out, "failed  0002  b  nothing of it stays; 0 applied before it, 0 to come")
+    has(r.err, "then run `neap up` again")
+    assert.equal("0001", applied())
+    assert.equal("a", tables())
+    p:write_sql("0002_b.sql", "create table b (id int)", nil, "drop table b")
+    p:expect "up"
+  end)
+
+  it("orders ids by their number, also those that are times", function()
+    p:write_table("20261120213045", "t")
+    p:write_table("0010", "b")
+    p:write_table("9", "a")
+    assert.equal("9 0010 20261120213045", ids(p:json("up").applied))
+    assert.equal("20261120213045", ids(p:json("down").undone))
+  end)
+
   it("runs SQL files, statement by statement", function()
     p:write("migrations/0001_sql.sql", [[
 -- neap: summary SQL with things that look like the end of a statement
