@@ -134,10 +134,10 @@ int cmd_audit_export(struct neap_cli *cli)
     memset(&session, 0, sizeof session);
     const char *format = cli->opt.format == NULL ? "jsonl" : cli->opt.format;
     struct exporter exporter = {.cli = cli, .csv = strcmp(format, "csv") == 0};
-    cli->json = false;
     if (!exporter.csv && strcmp(format, "jsonl") != 0)
         neap_error_set(&err, NEAP_ERR_USAGE, "--format is jsonl or csv, not \"%s\"", format);
     else if (cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err)) {
+        cli->json = false; /* the events are the document; a failure before them has its own */
         if (exporter.csv)
             cli_print_raw(cli, "time,run,event,seq,data,hash\n");
         cmd_events_each(cli, &session, export_event, &exporter, &err);
