@@ -118,6 +118,40 @@ describe("a server that falls silent", function()
     assert.truthy(r.err:find("db.connect", 1, true), r.err)
   end)
 
+  it("before the first step ends by itself, and at once when told to", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    local runs = {}
+    for _, at in ipairs { 600, 1400 } do
+      local proxy = network.open(p, "hole", 1, at)
+      p:write("neap.lua", ([[return { environments = { far = { url = "%s",
+        connect_timeout = "1s" } } }]]):format(proxy.url))
+      runs[at] = p:start { "-e", "far", "up" }
+      assert(runs[at]:says("waiting for the server", 20), runs[at]:err())
+    end
+    runs[1400]:signal "INT"
+    assert.equal(130, runs[1400]:wait(20).status)
+    local r = runs[600]:wait(60)
+    assert.equal(13, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("did not answer", 1, true), r.err)
+  end)
+
+  it("hears the second signal at once", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    local proxy = network.open(p, "hole", WORK, "commit+0")
+    local run = p:start({ "up" }, { env = proxy.env })
+    assert(proxy:says("fired", 20), run:err())
+    run:signal "INT"
+    os.execute "sleep 0.3" -- sooner, it is the same wish said twice
+    assert.is_true(run:running())
+    run:signal "INT"
+    assert.equal(130, run:wait(3).status)
+    proxy:stop()
+    p:expect { "up" }
+    assert.equal("1", p:value "select count(*) from neap.history")
+  end)
+
   it("during a statement ends at the deadline", function()
     local p = e2e.project()
     p:write_table("0001", "t1")
