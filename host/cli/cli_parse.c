@@ -66,10 +66,16 @@ struct cursor {
     int at;
 };
 
+/* `--to --json` forgot the id. Who means that text writes `--to=--json`. */
+static bool is_option(const char *arg)
+{
+    return strncmp(arg, "--", 2) == 0 && cli_option_find(arg + 2, strlen(arg + 2)) != NULL;
+}
+
 static bool take_value(struct cursor *cursor, const struct cli_option *option, const char **value,
                        struct neap_error *err)
 {
-    if (cursor->at + 1 < cursor->argc) {
+    if (cursor->at + 1 < cursor->argc && !is_option(cursor->argv[cursor->at + 1])) {
         *value = cursor->argv[++cursor->at];
         return true;
     }
@@ -118,30 +124,32 @@ static bool parse_short(struct cli_parsed *out, struct cursor *cursor, struct ne
     return true;
 }
 
-/* Everything that is no option becomes a word, in order. */
+/* Everything that is no option becomes a word, in order. The first mistake is told,
+ * and what stands after it still counts: --json may be there. */
 static bool parse_words(struct cli_parsed *out, struct cursor *cursor, struct neap_error *err)
 {
+    bool all_good = true;
     for (; cursor->at < cursor->argc; cursor->at++) {
         const char *arg = cursor->argv[cursor->at];
+        struct neap_error *mistake = all_good ? err : NULL;
         bool good = true;
         if (strcmp(arg, "--") == 0) {
             while (++cursor->at < cursor->argc)
                 out->argv[out->argc++] = cursor->argv[cursor->at];
-            return true;
+            return all_good;
         }
         /* Everybody tries it; it is the command by another spelling. */
         if (strcmp(arg, "--version") == 0)
             out->argv[out->argc++] = "version";
         else if (strncmp(arg, "--", 2) == 0)
-            good = parse_long(out, cursor, err);
+            good = parse_long(out, cursor, mistake);
         else if (arg[0] == '-' && arg[1] != '\0')
-            good = parse_short(out, cursor, err);
+            good = parse_short(out, cursor, mistake);
         else
             out->argv[out->argc++] = arg;
-        if (!good)
-            return false;
+        all_good = all_good && good;
     }
-    return true;
+    return all_good;
 }
 
 static void drop_words(struct cli_parsed *out, int count)
@@ -259,11 +267,12 @@ bool cli_parse(int argc, char *const *argv, struct cli_parsed *out, struct neap_
     struct cursor cursor = {.argc = argc, .argv = argv, .at = 1};
     *out = (struct cli_parsed){0};
     out->argv = neap_alloc(((size_t)argc + 1) * sizeof *out->argv);
-    if (!parse_words(out, &cursor, err) || !find_command(out, err))
-        return false;
-    if (out->opt.help)
+    bool good = parse_words(out, &cursor, err);
+    good = find_command(out, good ? err : NULL) && good;
+    if (good && out->opt.help)
         return true;
-    return check_taken(out, err) && read_variables(out, err);
+    good = good && check_taken(out, err);
+    return read_variables(out, good ? err : NULL) && good;
 }
 
 void cli_parsed_clear(struct cli_parsed *parsed)

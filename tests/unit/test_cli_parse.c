@@ -152,10 +152,15 @@ static void test_cli_parse__help_wins(void **state)
 static void test_cli_parse__json_is_known_after_a_mistake(void **state)
 {
     (void)state;
-    struct line line = parse("--json up --wrong");
-    assert_false(line.good);
-    assert_true(line.parsed.opt.json);
-    clear(&line);
+    static const char *const texts[] = {"--json up --wrong", "up --wrong --json", "-Z up --json",
+                                        "up --to --json", NULL};
+    for (const char *const *text = texts; *text; text++) {
+        struct line line = parse(*text);
+        assert_false(line.good);
+        assert_true(line.parsed.opt.json);
+        assert_string_equal(line.parsed.command->name, "up");
+        clear(&line);
+    }
 }
 
 static void test_cli_parse__variables(void **state)
