@@ -27,23 +27,13 @@ static bool verify_steps(struct neap_change *change, struct neap_script *script,
 {
     const struct neap_script_def *def = neap_script_def(script);
     change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
-    if (!neap_tx_session(change, neap_unit_lock_timeout_ms(change, def), err))
-        return false;
-    struct pg_client *work = change->target->work;
-    bool held =
-        pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL, NULL, err) &&
-        pg_exec_text(work, "set local row_security = off", 0, NULL, NULL, err);
+    bool held = neap_tx_snapshot_begin(change, neap_unit_lock_timeout_ms(change, def), err);
     for (size_t i = 0; held && i < def->step_count; i++) {
         struct neap_part_call call = {
             .script = script, .index = i, .part = NEAP_PART_VERIFY, .transaction = true};
         held = neap_unit_call(change, &call, err);
     }
-    pg_cleanup(work, true);
-    pg_failure_clear(work);
-    if (!pg_exec_text(work, "rollback", 0, NULL, NULL, NULL))
-        neap_target_drop_work(change->target);
-    else
-        pg_cleanup(work, false);
+    neap_tx_snapshot_end(change);
     return held;
 }
 

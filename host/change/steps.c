@@ -131,18 +131,9 @@ static bool call_verify(struct walk *walk, size_t index, struct neap_error *err)
     struct neap_part_call call = {
         .script = walk->script, .index = index, .part = NEAP_PART_VERIFY, .transaction = true};
     struct neap_change *change = walk->change;
-    if (!neap_tx_session(change, neap_unit_lock_timeout_ms(change, walk->def), err))
-        return false;
-    struct pg_client *work = change->target->work;
-    bool done =
-        pg_exec_text(work, "begin isolation level repeatable read read only", 0, NULL, NULL, err) &&
-        neap_unit_call(change, &call, err);
-    pg_cleanup(work, true);
-    pg_failure_clear(work);
-    if (!pg_exec_text(work, "rollback", 0, NULL, NULL, NULL))
-        neap_target_drop_work(change->target);
-    else
-        pg_cleanup(work, false);
+    bool done = neap_tx_snapshot_begin(change, neap_unit_lock_timeout_ms(change, walk->def), err) &&
+                neap_unit_call(change, &call, err);
+    neap_tx_snapshot_end(change);
     return done;
 }
 

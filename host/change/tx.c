@@ -35,10 +35,12 @@ static const char sql_limits[] =
     " then pg_catalog.set_config('client_connection_check_interval', '200', true) end";
 
 static const char sql_session_limits[] =
-    "select pg_catalog.pg_backend_pid(), pg_catalog.set_config('lock_timeout', $1, false),"
-    " pg_catalog.set_config('statement_timeout', $2, false),"
+    "select pg_catalog.pg_backend_pid(),"
+    " pg_catalog.set_config('lock_timeout', $1, $3::pg_catalog.bool),"
+    " pg_catalog.set_config('statement_timeout', $2, $3::pg_catalog.bool),"
     " case when pg_catalog.current_setting('client_connection_check_interval', true) is not null"
-    " then pg_catalog.set_config('client_connection_check_interval', '200', false) end";
+    " then pg_catalog.set_config('client_connection_check_interval', '200', $3::pg_catalog.bool)"
+    " end";
 
 static char *limit_ms(const struct neap_run *run)
 {
@@ -128,26 +130,64 @@ bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change, int64_t lock_
            send_role(tx->work, change->env->role, true, err);
 }
 
-bool neap_tx_session(struct neap_change *change, int64_t lock_timeout_ms, struct neap_error *err)
+/* Limits and role of the work session, for as long as it lasts or (`local`) for the
+ * transaction that is open. */
+static bool set_session(struct neap_change *change, int64_t lock_timeout_ms, bool local,
+                        struct neap_error *err)
+{
+    struct pg_client *work = change->target->work;
+    char *lock = neap_format("%lld", (long long)lock_timeout_ms);
+    char *limit = limit_ms(change->run);
+    const char *params[] = {lock, limit, local ? "true" : "false"};
+    struct pg_op *op = NULL;
+    bool done = pg_exec_text(work, sql_session_limits, 3, params, &op, err);
+    if (done)
+        neap_watch_backend(change->watch, (int)pg_cell_int(op, 0, 0));
+    pg_op_free(op);
+    free(lock);
+    free(limit);
+    return done && send_role(work, change->env->role, local, err) && pg_settle(work, err);
+}
+
+static bool ready_session(struct neap_change *change, struct neap_error *err)
 {
     if (!neap_target_work(change->target, err))
         return false;
     struct pg_client *work = change->target->work;
     pg_failure_clear(work);
     pg_on_notice(work, NULL, NULL);
-    if (!pg_pipeline_end(work, err) || !pg_exec_text(work, "discard all", 0, NULL, NULL, err))
-        return false;
-    char *lock = neap_format("%lld", (long long)lock_timeout_ms);
-    char *limit = limit_ms(change->run);
-    const char *params[] = {lock, limit};
-    struct pg_op *op = NULL;
-    bool done = pg_exec_text(work, sql_session_limits, 2, params, &op, err);
-    if (done)
-        neap_watch_backend(change->watch, (int)pg_cell_int(op, 0, 0));
-    pg_op_free(op);
-    free(lock);
-    free(limit);
-    return done && send_role(work, change->env->role, false, err) && pg_settle(work, err);
+    return pg_pipeline_end(work, err) &&
+           (!change->target->direct || pg_exec_text(work, "discard all", 0, NULL, NULL, err));
+}
+
+bool neap_tx_session(struct neap_change *change, int64_t lock_timeout_ms, struct neap_error *err)
+{
+    return ready_session(change, err) && set_session(change, lock_timeout_ms, false, err);
+}
+
+bool neap_tx_snapshot_begin(struct neap_change *change, int64_t lock_timeout_ms,
+                            struct neap_error *err)
+{
+    /* LOCAL: a pooler would give the next client what is set for the session.
+     * row_security off: an error instead of rows that are silently not seen. */
+    return ready_session(change, err) &&
+           pg_exec_text(change->target->work, "begin isolation level repeatable read read only", 0,
+                        NULL, NULL, err) &&
+           set_session(change, lock_timeout_ms, true, err) &&
+           pg_exec_text(change->target->work, "set local row_security = off", 0, NULL, NULL, err);
+}
+
+void neap_tx_snapshot_end(struct neap_change *change)
+{
+    struct pg_client *work = change->target->work;
+    if (work == NULL)
+        return;
+    pg_cleanup(work, true);
+    pg_failure_clear(work);
+    if (!pg_exec_text(work, "rollback", 0, NULL, NULL, NULL))
+        neap_target_drop_work(change->target);
+    else
+        pg_cleanup(work, false);
 }
 
 bool neap_tx_look_begin(struct neap_tx *tx, struct neap_error *err)
@@ -301,6 +341,9 @@ bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err)
     neap_target_drop_work(change->target);
     tx->work = NULL;
     int64_t give_up = neap_clock_deadline_ms(SETTLE_WAIT_MS);
+    /* COMMIT was sent: that the script's deadline passed is no reason not to ask. */
+    neap_run_rearm(change->run);
+    change->run->deadline_ms = give_up;
     do {
         neap_log(NEAP_LOG_WARN, "commit.unknown",
                  "the connection was lost during COMMIT; asking the history what became of it");

@@ -52,6 +52,12 @@ bool neap_tx_look_end(struct neap_tx *tx, struct neap_error *err);
  * the session, no pipeline. */
 bool neap_tx_session(struct neap_change *change, int64_t lock_timeout_ms, struct neap_error *err);
 
+/* A transaction of the work session that can only look, in one snapshot, with limits
+ * and role that end with it. Ended in every case, also when begin was refused. */
+bool neap_tx_snapshot_begin(struct neap_change *change, int64_t lock_timeout_ms,
+                            struct neap_error *err);
+void neap_tx_snapshot_end(struct neap_change *change);
+
 /* Records events that do not travel with a transaction: journal durable, copy
  * through the control session as well as it goes. False: audit.journal. */
 bool neap_tx_publish(struct neap_change *change, struct neap_error *err);

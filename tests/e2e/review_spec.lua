@@ -75,3 +75,41 @@ describe("an interrupt between two attempts", function()
     assert.truthy(r.err:find("lock timeout", 1, true), r.err)
   end)
 end)
+
+describe("redo", function()
+  after_each(e2e.clean)
+
+  it("undoes nothing that it could not apply again", function()
+    local p = e2e.project()
+    p:write_table("0001", "one")
+    p:write_table("0002", "two")
+    p:expect { "up" }
+    local file = p:read "migrations/0001_one.lua"
+    p:write("migrations/0001_one.lua", file:gsub("drop table one", "drop table if exists one"))
+    p:expect({ "redo" }, 5) -- the other one was edited
+    assert.equal("t", p:value "select to_regclass('public.two') is not null")
+    p:write("migrations/0001_one.lua", file)
+    p:expect { "redo" }
+    p:delete "migrations/0002_two.lua"
+    local r = p:expect({ "redo" }, 5)
+    assert.truthy(r.err:find("its file is missing", 1, true), r.err)
+    assert.equal("t", p:value "select to_regclass('public.two') is not null")
+  end)
+end)
+
+describe("verify through a pooler", function()
+  after_each(e2e.clean)
+
+  it("leaves nothing on the server's session", function()
+    local p = e2e.project { pooled = true }
+    p:write("neap.lua", ([[return { environments = { pooled = { url = "%s",
+      pooler = "transaction" } } }]]):format(p.url))
+    p:write_table("0001", "one")
+    p:expect { "-e", "pooled", "up" }
+    p:expect { "-e", "pooled", "verify" }
+    local psql = { e2e.cluster().bin .. "/psql", "-XAtqd", p.url, "-c", "show lock_timeout", "-c",
+      "show statement_timeout" }
+    local shown = e2e.process.run(psql, p.temp .. "/shown", { cwd = "/", env = p.env })
+    assert.equal("0\n0\n", shown.out, shown.err)
+  end)
+end)
