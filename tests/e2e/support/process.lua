@@ -111,7 +111,14 @@ function process.start(argv, files, opts)
   local pid = process.await(10, function()
     return (process.read(files .. ".pid") or ""):match "^(%d+)\n"
   end)
-  return setmetatable({ pid = assert(pid, "no pid"), files = files }, Process)
+  local started = setmetatable({ pid = assert(pid, "no pid"), files = files }, Process)
+  -- Until then it is the shell or env, where INT is still ignored.
+  local name = argv[1]:match("[^/]*$"):sub(1, 15)
+  process.await(5, function()
+    return (process.read("/proc/" .. pid .. "/comm") or "") == name .. "\n"
+      or not started:running()
+  end)
+  return started
 end
 
 function Process:running()
