@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/pg/pg_sql.h"
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
@@ -23,6 +24,7 @@ struct neap_recorder_call {
     char *text; /* only with keep_text */
     int line;
     int64_t rows, duration_us, count;
+    enum pg_sql_kind kind;
     bool settled, failed;
 };
 
@@ -57,6 +59,28 @@ static bool record_durably(struct neap_recorder *recorder, const struct neap_rec
     return neap_audit_sync(recorder->audit, err);
 }
 
+static enum pg_sql_kind kind_of(const char *statement)
+{
+    struct pg_sql_class class = {0};
+    bool known = statement != NULL && pg_sql_classify(statement, strlen(statement), &class, NULL);
+    return known ? class.kind : PG_SQL_OTHER;
+}
+
+/* The server said no, and the statement is one that then leaves nothing behind: not
+ * CALL or DO, which may have committed on the way. What runs in several transactions
+ * of its own is whole only when it was refused at the first look (class 42: the name
+ * exists already, …). */
+static bool is_refused_whole(const struct neap_recorder_call *call, const struct neap_error *error)
+{
+    if (error == NULL)
+        return false;
+    if (call->kind == PG_SQL_DDL || call->kind == PG_SQL_WRITE)
+        return error->sqlstate[0] != '\0';
+    bool is_long = call->kind == PG_SQL_INDEX_CONCURRENTLY || call->kind == PG_SQL_NO_TRANSACTION;
+    return is_long &&
+           (error->code == NEAP_ERR_DB_INDEX_INVALID || strncmp(error->sqlstate, "42", 2) == 0);
+}
+
 static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *call_id,
                       struct neap_error *err)
 {
@@ -76,7 +100,11 @@ static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *ca
     call->text = recorder->keep_text ? neap_strdup(gate->statement) : NULL;
     *call_id = (int64_t)recorder->call_count++;
     recorder->statement_count++;
-    if (recorder->durable && recorder->audit != NULL)
+    if (!recorder->durable)
+        return true;
+    recorder->effect_count++;
+    call->kind = kind_of(gate->statement);
+    if (recorder->audit != NULL)
         return record_durably(recorder, call, *call_id, gate->statement, err);
     return true;
 }
@@ -102,6 +130,8 @@ static void on_settle(void *sink, const struct neap_gate_result *result)
                                            .failed = call->failed};
         recorder->on_statement(recorder->arg, &seen);
     }
+    if (recorder->durable && is_refused_whole(call, result->error))
+        recorder->effect_count--;
     if (!recorder->durable || recorder->audit == NULL)
         return;
     json_t *fields = json_object();

@@ -30,6 +30,9 @@ struct neap_recorder {
     struct neap_recorder_call *calls;
     size_t call_count, call_capacity;
     int64_t statement_count, row_count; /* since neap_recorder_begin */
+    /* Statements that may have changed something: all but those the server refused
+     * as a whole. Counted only when durable (outside a transaction). */
+    int64_t effect_count;
 };
 
 /* Makes the recorder the run's gate sink and forgets what it held. */

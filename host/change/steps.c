@@ -194,6 +194,20 @@ static void say_partial(const struct walk *walk, size_t index, const char *what,
     free(where);
 }
 
+/* Nothing was done, so `down` may not run: it would undo somebody else's work (the
+ * table was there already, and that is why the step failed). */
+static void leave_alone(struct walk *walk, size_t index, struct neap_error *err)
+{
+    struct neap_error second = {0};
+    neap_log(NEAP_LOG_WARN, "step.refused", "step %s failed (%s); it had changed nothing",
+             walk->def->steps[index].name, err->message);
+    if (!record(walk, index, "undone", &second))
+        say_partial(walk, index, "It had changed nothing, but that could not be recorded.", err);
+    else if (any_done(walk))
+        say_partial(walk, index, "The step changed nothing; the steps before it stand.", err);
+    neap_error_clear(&second);
+}
+
 /* Undoes the step that failed. Leaves `err` the cause, as partial when something
  * stays behind. */
 static void compensate(struct walk *walk, size_t index, struct neap_error *err)
@@ -234,6 +248,7 @@ static bool fence(struct walk *walk, struct neap_error *err)
 
 static bool run_step(struct walk *walk, size_t index, bool again, struct neap_error *err)
 {
+    int64_t effects = walk->change->recorder.effect_count;
     arm_deadline(walk);
     if (!fence(walk, err) || !record(walk, index, "intent", err))
         return false;
@@ -244,7 +259,10 @@ static bool run_step(struct walk *walk, size_t index, bool again, struct neap_er
         return record(walk, index, "done", err);
     if (neap_unit_is_retryable(err)) /* stays in doubt: the next attempt settles it */
         return false;
-    compensate(walk, index, err);
+    if (!again && walk->change->recorder.effect_count == effects)
+        leave_alone(walk, index, err);
+    else
+        compensate(walk, index, err);
     return false;
 }
 

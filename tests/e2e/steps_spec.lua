@@ -98,6 +98,31 @@ describe("steps", function()
     assert.truthy(r.status ~= 0, r.out)
     assert.truthy(r.err:find("base_id", 1, true), r.err)
     assert.equal("0", p:value "select count(*) from neap.history")
+    assert.equal("false", index_state(p)) -- it is still there
+  end)
+
+  it("do not undo what was there before them", function()
+    local p = project()
+    p:query "create index base_id on base (id); create table two as select 42 as x"
+    local r = p:neap { "up" }
+    assert.equal(1, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("it had changed nothing", 1, true), r.err)
+    assert.equal("true", index_state(p))
+    p:query "drop index base_id"
+    r = p:neap { "up" }
+    assert.equal(9, r.status, r.out .. r.err)
+    assert.equal("42", p:value "select x from two")
+    assert.equal("undone", p:value
+      "select state from neap.step where name = 'two' order by seq desc limit 1")
+    p:query "drop table two"
+    p:expect { "resume" }
+    p:expect { "audit", "verify" }
+  end)
+
+  it("are undone when they did a part before they failed", function()
+    local p = project(nil, 'db:exec "create table two (id int)" db:exec "create table base ()"')
+    assert.equal(9, p:neap({ "up" }).status)
+    assert.equal("f", p:value "select to_regclass('public.two') is not null")
   end)
 
   it("survive a kill during the build: the next run ends with a valid index", function()
