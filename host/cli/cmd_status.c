@@ -99,9 +99,10 @@ int cmd_status(struct neap_cli *cli)
         neap_json_set(body, "pending", json_integer((json_int_t)pending));
         neap_json_set(body, "partial", json_integer((json_int_t)partial));
         neap_json_set(body, "lease", json_incref(lease));
+        char *halfway = partial > 0 ? neap_format(", %zu halfway", partial) : neap_strdup("");
         cli_print(cli, "%s on %s: %zu applied, %zu pending%s", session.target->database,
-                  pg_address(session.target->control), applied, pending,
-                  partial > 0 ? ", 1 or more halfway" : "");
+                  pg_address(session.target->control), applied, pending, halfway);
+        free(halfway);
         print_next(cli, plan);
         status = cli->opt.exit_code && pending + partial > 0 ? 3 : 0;
     }
@@ -140,6 +141,11 @@ static bool verify_item(struct neap_cli *cli, struct neap_session *session,
               why == NULL ? "" : why);
     free(unverified);
     bool go_on = held || err.code == NEAP_ERR_VERIFY_FAILED;
+    if (err.code == NEAP_ERR_VERIFY_FAILED)
+        neap_error_hint(&err,
+                        "The target is not as %s left it. Find what changed it (`neap history`) "
+                        "and mend the target, or undo it: `neap down --only %s`.",
+                        item->id, item->id);
     if (!held && (first->code == NEAP_OK || !go_on))
         neap_error_move(first, &err);
     neap_error_clear(&err);

@@ -152,21 +152,33 @@ static bool need_item(const struct neap_plan *plan, const char *id, struct neap_
     return *out != NULL;
 }
 
+static bool refuse_missing(const struct neap_plan_item *item, struct neap_error *err)
+{
+    if (item->state == NEAP_STATE_PARTIAL) { /* no copy is stored before the end */
+        neap_error_set(err, NEAP_ERR_HISTORY_MISSING,
+                       "migration %s stopped halfway, and its file is missing", item->id);
+        neap_error_hint(err,
+                        "Restore the file, then `neap resume`; or settle it by hand: `neap repair "
+                        "%s --mark applied|pending --reason TEXT`.",
+                        item->id);
+        return false;
+    }
+    neap_error_set(err, NEAP_ERR_HISTORY_MISSING,
+                   "migration %s %s is applied, and its file is missing", item->id, item->name);
+    neap_error_hint(err,
+                    "Restore the file. To undo it with the copy stored in history: `neap down "
+                    "--only %s`.",
+                    item->id);
+    return false;
+}
+
 /* Nothing is applied on top of what is not known. */
 static bool check_applied(const struct neap_plan *plan, struct neap_error *err)
 {
     for (size_t i = 0; i < plan->count; i++) {
         const struct neap_plan_item *item = &plan->items[i];
-        if (item->problem == NEAP_PROBLEM_MISSING) {
-            neap_error_set(err, NEAP_ERR_HISTORY_MISSING,
-                           "migration %s %s is applied, and its file is missing", item->id,
-                           item->name);
-            neap_error_hint(err,
-                            "Restore the file. To undo it with the copy stored in history: `neap "
-                            "down --only %s`.",
-                            item->id);
-            return false;
-        }
+        if (item->problem == NEAP_PROBLEM_MISSING)
+            return refuse_missing(item, err);
         if (item->problem == NEAP_PROBLEM_CHANGED) {
             neap_error_set(err, NEAP_ERR_HISTORY_CHANGED, "%s was changed after it was applied",
                            item->file->path);

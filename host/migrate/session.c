@@ -222,8 +222,12 @@ static bool load_stored(struct neap_session *session, const char *id, struct nea
     if (!neap_history_bundle(session->target->control, id, &bytes, &length, err))
         return false;
     bool found = bytes != NULL;
-    if (!found)
+    if (!found) {
         neap_error_set(err, NEAP_ERR_HISTORY_MISSING, "no copy of migration %s is stored", id);
+        neap_error_hint(err, "Restore its file; or, when you undid it by hand: `neap repair %s "
+                             "--mark pending --reason TEXT`.",
+                        id);
+    }
     bool loaded = found && neap_source_unbundle(bytes, length, out, err);
     free(bytes);
     return loaded;

@@ -119,6 +119,22 @@ describe("steps", function()
     p:expect { "audit", "verify" }
   end)
 
+  it("halfway without their file name the ways out", function()
+    local p = project(nil, 'error "broken"')
+    assert.equal(9, p:neap({ "up" }).status)
+    assert.truthy(p:neap({ "status" }).out:find("1 halfway", 1, true))
+    p:delete "migrations/0001_steps.lua"
+    for _, command in ipairs { "up", "resume", "down" } do
+      local r = p:neap { command }
+      assert.equal(5, r.status, r.out .. r.err)
+      assert.truthy(r.err:find("neap repair 0001 --mark", 1, true), r.err)
+      assert.is_nil(r.err:find("is applied", 1, true), r.err)
+    end
+    p:query "drop index base_id"
+    p:expect { "repair", "1", "--mark", "pending", "--reason", "dropped it" }
+    assert.equal(0, p:json({ "status" }).partial)
+  end)
+
   it("are undone when they did a part before they failed", function()
     local p = project(nil, 'db:exec "create table two (id int)" db:exec "create table base ()"')
     assert.equal(9, p:neap({ "up" }).status)
