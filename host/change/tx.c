@@ -233,7 +233,9 @@ bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, bool s
     entry->xid = tx->xid;
     entry->lease_token = lease_token(change->lease);
     tx->copied = true;
-    return send_own_ground(tx, err) && neap_history_record(tx->work, entry, err) &&
+    /* The fence again: the script could reach the lease's row as well. */
+    return send_own_ground(tx, err) && lease_fence(change->lease, tx->work, err) &&
+           neap_history_record(tx->work, entry, err) &&
            (!settle_steps || neap_history_steps_settle(tx->work, entry->id, err)) &&
            neap_audit_copy(change->audit, tx->work, err) && pg_settle(tx->work, err);
 }

@@ -113,3 +113,16 @@ describe("verify through a pooler", function()
     assert.equal("0\n0\n", shown.out, shown.err)
   end)
 end)
+
+describe("a script that gives the lease away", function()
+  after_each(e2e.clean)
+
+  it("does not commit", function()
+    local p = project(transactional
+      'db:exec "create table one (id int)" db:exec "delete from neap.lease"')
+    local document = p:json({ "up" }, 6)
+    assert.equal("lease.lost", document.error.code)
+    assert.equal("f", p:value "select to_regclass('public.one') is not null")
+    assert.equal("0", p:value "select count(*) from neap.history")
+  end)
+end)
