@@ -160,7 +160,10 @@ return migration { summary = "x", up = function(db) db:query "select pg_sleep(1)
     first:signal "CONT"
     local r1, r2 = first:wait(50), second:wait(50)
     assert.equal(0, r2.status, r2.out .. r2.err)
-    assert.truthy(r1.status == 0 or r1.status == 6 or r1.status == 1, r1.out .. r1.err)
+    assert.equal(6, r1.status, r1.out .. r1.err)
+    assert.truthy(r1.err:find("lease.lost", 1, true), r1.err)
+    assert.truthy(r1.out:find("nothing of it stays", 1, true), r1.out)
+    assert.truthy(r2.out:find("applied 0001", 1, true), r2.out)
     assert.equal("1", p:value "select count(*) from neap.history")
   end)
 

@@ -38,6 +38,19 @@ local function break_once(p, number, connection, at)
   return r, place
 end
 
+local steps = [[
+return migration { summary = "s", transaction = false, steps = {
+  { name = "table",
+    up = function(db) db:exec "create table sNUMBER (id int)" end,
+    verify = function(_, expect) expect.table "public.sNUMBER" end,
+    down = function(db) db:exec "drop table sNUMBER" end },
+  { name = "index",
+    up = function(db) db:exec "create index concurrently sNUMBER_i on base (id)" end,
+    verify = function(_, expect) expect.index("public.sNUMBER_i", { valid = true }) end,
+    down = function(db) db:exec "drop index concurrently sNUMBER_i" end },
+} }
+]]
+
 -- How many bytes the server says on a connection of a run that applies one table.
 local function length_of(p, connection)
   p:write_table("9999", "measured")
@@ -83,6 +96,41 @@ describe("a connection that is lost", function()
       p:expect { "audit", "verify" }
     end)
   end
+
+  it("among steps without a transaction: settled by the next run, never guessed", function()
+    local p = e2e.project()
+    p:query "create table base (id int)"
+    p:write_table("0001", "t1")
+    p:expect { "up" }
+    local function write(number)
+      p:write(("migrations/%04d_s.lua"):format(number), (steps:gsub("NUMBER", number)))
+    end
+    write(9999)
+    local whole = network.open(p, "none")
+    p:expect({ "up" }, 0, { env = whole.env })
+    p:expect { "down" }
+    p:delete "migrations/9999_s.lua"
+    local length = assert(tonumber(whole:out():match "\n2 (%d+)"), whole:out())
+    local count = e2e.sanitized and 4 or 10
+    for number = 2, count + 1 do
+      write(number)
+      local proxy = network.open(p, "cut", WORK, length * (number - 1) // (count + 1))
+      local r = p:neap({ "up" }, { env = proxy.env })
+      local place = ("run %d: exit %d\n%s%s"):format(number, r.status, r.out, r.err)
+      assert(proxy:out():find("fired", 1, true), place)
+      assert.truthy(({ [0] = true, true, [9] = true, [13] = true })[r.status], place)
+      assert.is_nil(r.err:find("internal.bug", 1, true), place)
+      local again = p:neap { "up" }
+      assert.equal(0, again.status, place .. again.out .. again.err)
+      assert.is_true(is_applied(p, ("%04d"):format(number)), place)
+      assert.equal("t", p:value(("select indisvalid from pg_index where indexrelid = 's%d_i'"
+        .. "::regclass"):format(number)), place)
+      proxy:stop()
+    end
+    assert.equal("0", p:value "select count(*) from pg_index where not indisvalid")
+    p:expect { "verify" }
+    p:expect { "audit", "verify" }
+  end)
 
   it("with the whole network: the outcome is unknown, and 15 says so", function()
     local p = e2e.project()
@@ -165,6 +213,20 @@ describe("a server that falls silent", function()
     proxy:stop()
     p:expect { "up" }
     assert.equal("1", p:value "select count(*) from neap.history where id = '0002'")
+  end)
+
+  it("in the answer to COMMIT past the deadline: what is applied is not called failed", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    local proxy = network.open(p, "late", WORK, "commit+0")
+    local run = p:start({ "up", "--timeout", "1500ms" }, { env = proxy.env })
+    assert(proxy:says("fired", 20), run:err())
+    assert(run:says("the answer to COMMIT, 2", 20), run:err())
+    proxy:signal "USR1"
+    local r = run:wait(30)
+    assert.equal(0, r.status, r.out .. r.err)
+    assert.truthy(r.out:find("applied 0001", 1, true), r.out)
+    assert.is_true(is_applied(p, "0001"))
   end)
 
   it("in the answer to COMMIT, interrupted: says that it is applied", function()
