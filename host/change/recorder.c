@@ -75,7 +75,7 @@ static bool is_refused_whole(const struct neap_recorder_call *call, const struct
     if (error == NULL)
         return false;
     if (call->kind == PG_SQL_DDL || call->kind == PG_SQL_WRITE)
-        return error->sqlstate[0] != '\0';
+        return error->sqlstate[0] != '\0' && strncmp(error->sqlstate, "57P", 3) != 0;
     bool is_long = call->kind == PG_SQL_INDEX_CONCURRENTLY || call->kind == PG_SQL_NO_TRANSACTION;
     return is_long &&
            (error->code == NEAP_ERR_DB_INDEX_INVALID || strncmp(error->sqlstate, "42", 2) == 0);

@@ -257,9 +257,13 @@ static bool run_step(struct walk *walk, size_t index, bool again, struct neap_er
     bool done = call_part(walk, index, NEAP_PART_UP, again, err) && call_verify(walk, index, err);
     if (done)
         return record(walk, index, "done", err);
-    if (neap_unit_is_retryable(err)) /* stays in doubt: the next attempt settles it */
+    bool is_untouched = !again && walk->change->recorder.effect_count == effects;
+    if (neap_unit_is_retryable(err)) {
+        if (is_untouched) /* else it stays in doubt: the next attempt settles it */
+            record(walk, index, "undone", NULL);
         return false;
-    if (!again && walk->change->recorder.effect_count == effects)
+    }
+    if (is_untouched)
         leave_alone(walk, index, err);
     else
         compensate(walk, index, err);

@@ -135,6 +135,63 @@ describe("steps", function()
     assert.equal(0, p:json({ "status" }).partial)
   end)
 
+  it("that never got their lock changed nothing: exit 7", function()
+    local p = project 'db:exec "alter table base add column x int"'
+    local blocker = p:session "lock table base in row exclusive mode"
+    local r = p:neap { "up", "--lock-budget", "1s" }
+    assert.equal(7, r.status, r.out .. r.err)
+    assert.truthy(r.err:find(blocker.name, 1, true), r.err)
+    assert.equal(0, p:json({ "status" }).partial)
+    blocker:close()
+  end)
+
+  for _, signal in ipairs { "INT", "TERM" } do
+    it("stopped by " .. signal .. " in a build are halfway, and go on", function()
+      local p = project()
+      local blocker = p:session "update base set id = id where id = 1"
+      local run = p:start { "up", "--json" }
+      assert(e2e.process.await(20, function()
+        return index_state(p) == "false"
+      end), "the build did not begin")
+      run:signal(signal)
+      local r = assert(run:wait(20))
+      assert.equal(9, r.status, r.out .. r.err)
+      assert.truthy(r.err:find("neap resume", 1, true), r.err)
+      assert.equal(3, p:neap({ "status", "--exit-code" }).status)
+      blocker:close()
+      p:expect { "resume" }
+      assert.equal("true", index_state(p))
+      p:expect { "audit", "verify" }
+    end)
+  end
+
+  it("whose session was ended in a build go on", function()
+    local p = project()
+    local blocker = p:session "update base set id = id where id = 1"
+    local run = p:start { "up" }
+    assert(e2e.process.await(20, function()
+      return index_state(p) == "false"
+    end), "the build did not begin")
+    p:query("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+      .. " and datname = current_database() and query like 'create index concurrently%'")
+    local r = assert(run:wait(30))
+    assert.equal(9, r.status, r.out .. r.err)
+    blocker:close()
+    p:expect { "up" }
+    assert.equal("true", index_state(p))
+    assert.equal("1", p:value "select count(*) from neap.history")
+  end)
+
+  it("are not run through a pooler", function()
+    local p = e2e.project { pooled = true }
+    p:write("migrations/0001_steps.lua", steps())
+    p:write("neap.lua", ([[
+return { environments = { t = { url = "%s", pooler = "transaction" } } }]]):format(p.url))
+    local r = p:neap { "-e", "t", "up" }
+    assert.equal(13, r.status, r.out .. r.err)
+    assert.equal(0, p:json({ "-e", "t", "status" }).partial)
+  end)
+
   it("are undone when they did a part before they failed", function()
     local p = project(nil, 'db:exec "create table two (id int)" db:exec "create table base ()"')
     assert.equal(9, p:neap({ "up" }).status)
