@@ -170,8 +170,8 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     bool lease = !opts->bare && (install || session->history.installed);
     limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
     bool ours = (!install || neap_history_install(session->target->control, err)) &&
-                (!lease || (claim(session, err) && mark(session, err) &&
-                             neap_session_reload(session, err)));
+                (!lease ||
+                 (claim(session, err) && mark(session, err) && neap_session_reload(session, err)));
     if (!end_silence(session, ours, err))
         return false;
     fill_change(session, opts);
@@ -224,8 +224,9 @@ static bool load_stored(struct neap_session *session, const char *id, struct nea
     bool found = bytes != NULL;
     if (!found) {
         neap_error_set(err, NEAP_ERR_HISTORY_MISSING, "no copy of migration %s is stored", id);
-        neap_error_hint(err, "Restore its file; or, when you undid it by hand: `neap repair %s "
-                             "--mark pending --reason TEXT`.",
+        neap_error_hint(err,
+                        "Restore its file; or, when you undid it by hand: `neap repair %s "
+                        "--mark pending --reason TEXT`.",
                         id);
     }
     bool loaded = found && neap_source_unbundle(bytes, length, out, err);
