@@ -140,6 +140,10 @@ static bool consume(struct pg_client *client)
 
 static void serve(struct pg_client *client, int status, int events)
 {
+    /* At a socket's error libuv stops watching; what the server said before it
+     * is still to be read, one buffer in a turn, and then the end. */
+    if (status < 0)
+        client->poll_events = 0;
     if ((events & UV_WRITABLE) && status >= 0)
         pg_flush(client);
     if ((events & UV_READABLE) || status < 0) {

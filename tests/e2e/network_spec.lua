@@ -21,7 +21,7 @@ local function break_once(p, number, connection, at)
   local id, name = ("%04d"):format(number), "t" .. number
   p:write_table(id, name)
   local proxy = network.open(p, "cut", connection, at)
-  local r = p:neap({ "up" }, { env = proxy.env })
+  local r = p:neap({ "up", "--timeout", "20s" }, { env = proxy.env })
   local place = ("connection %d cut at %s: exit %d\n%s%s"):format(connection, at, r.status, r.out,
     r.err)
   assert(proxy:out():find("fired", 1, true), "it was not cut: " .. place)
@@ -29,6 +29,7 @@ local function break_once(p, number, connection, at)
   assert.equal(applied, has_table(p, name), place)
   assert.equal(applied, r.out:find("applied " .. id, 1, true) ~= nil, place)
   assert.is_nil(r.err:find("internal.bug", 1, true), place)
+  assert.is_nil(r.err:find("waiting for the server", 1, true), place) -- its end is heard at once
   local again = p:neap { "up" }
   assert.equal(0, again.status, place .. again.err)
   assert.is_true(has_table(p, name), place)
@@ -88,7 +89,7 @@ describe("a connection that is lost", function()
       p:write_table("0001", "t1")
       p:expect { "up" }
       local length = length_of(p, connection)
-      local count = e2e.sanitized and 5 or 14
+      local count = e2e.sanitized and 8 or 24
       for i = 1, count do
         break_once(p, i + 1, connection, length * i // (count + 1))
       end
