@@ -175,6 +175,9 @@ static void tell_failed(struct cmd_change *change, size_t index, enum neap_direc
     const struct neap_plan_item *item = change->items[index];
     const char *verb = direction == NEAP_UP ? "applied" : "undone";
     size_t rest = change->count - index - 1;
+    const char *stays = direction == NEAP_UP                ? "nothing of it stays"
+                        : item->state == NEAP_STATE_APPLIED ? "it stays applied"
+                                                            : "it stays halfway";
     json_decref(change->failed);
     change->failed = item_json(change->items[index]);
     neap_json_set(change->failed, "action",
@@ -184,8 +187,7 @@ static void tell_failed(struct cmd_change *change, size_t index, enum neap_direc
         json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
     if (outcome->unchanged)
         cli_print(change->cli, "failed  %s  %s  %s; %zu %s before it, %zu to come", item->id,
-                  item->name, direction == NEAP_UP ? "nothing of it stays" : "it stays applied",
-                  change->done_count, verb, rest);
+                  item->name, stays, change->done_count, verb, rest);
     else
         cli_print(change->cli, "stopped %s  %s  %zu %s before it, %zu not begun", item->id,
                   item->name, change->done_count, verb, rest);

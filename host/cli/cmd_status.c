@@ -191,6 +191,8 @@ int cmd_verify(struct neap_cli *cli)
                 !verify_item(cli, &session, item, list, &err))
                 break;
         }
+        if (json_array_size(list) == 0)
+            cli_print(cli, "nothing to verify: no migration is applied");
     }
     return cli_end(cli, &session, 0, body, &err);
 }

@@ -130,6 +130,8 @@ describe("steps", function()
       assert.truthy(r.err:find("neap repair 0001 --mark", 1, true), r.err)
       assert.is_nil(r.err:find("is applied", 1, true), r.err)
     end
+    assert.truthy(p:neap({ "down" }).out:find("it stays halfway", 1, true))
+    assert.truthy(p:expect({ "verify" }).out:find("nothing to verify", 1, true))
     p:query "drop index base_id"
     p:expect { "repair", "1", "--mark", "pending", "--reason", "dropped it" }
     assert.equal(0, p:json({ "status" }).partial)
