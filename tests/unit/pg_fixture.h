@@ -53,7 +53,8 @@ static void pg_fixture_become(const char *dir)
         _exit(126);
 }
 
-static pid_t pg_fixture_spawn(const char *program, char *const *argv)
+/* argv[0] becomes the whole path: initdb looks for postgres beside it. */
+static pid_t pg_fixture_spawn(const char *program, char **argv)
 {
     char path[320];
     pid_t pid = 0;
@@ -62,6 +63,7 @@ static pid_t pg_fixture_spawn(const char *program, char *const *argv)
     pid = fork();
     if (pid == 0) {
         pg_fixture_become(pg_fixture.dir);
+        argv[0] = path;
         execv(path, argv);
         _exit(127);
     }
