@@ -145,8 +145,9 @@ static void compare_copies(struct verify *verify)
     }
     if (elsewhere > 0)
         neap_chain_note(verify->check.report,
-                        "%lld runs in the target are of other journals: verify where they ran too",
-                        (long long)elsewhere);
+                        "%lld %s in the target, of which this journal has nothing: verify where "
+                        "it is kept (or the journal that was here is gone)",
+                        (long long)elsewhere, elsewhere == 1 ? "run is" : "runs are");
 }
 
 static void check_ends(struct verify *verify, const struct chain *chain)

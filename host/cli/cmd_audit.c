@@ -10,6 +10,26 @@
 #include "host/base/memory.h"
 #include "host/cli/cmd_events.h"
 
+static void print_finding(struct neap_cli *cli, const struct neap_audit_finding *finding)
+{
+    bool has_run = finding->run_id != NULL && finding->run_id[0] != '\0';
+    char *record =
+        finding->seq > 0 ? neap_format("  record %lld", (long long)finding->seq) : neap_strdup("");
+    cli_print(cli, "%s%s%s%s  %s", finding->where, has_run ? "  run " : "",
+              has_run ? finding->run_id : "", record, finding->message);
+    free(record);
+}
+
+static void print_holds(struct neap_cli *cli, const struct neap_audit_report *report)
+{
+    if (report->event_count == 0)
+        cli_print(cli, "nothing is recorded yet, here or in the target");
+    else
+        cli_print(cli, "the chain holds: %lld events of %lld %s, head %s",
+                  (long long)report->event_count, (long long)report->run_count,
+                  report->run_count == 1 ? "run" : "runs", report->head);
+}
+
 static json_t *findings_json(struct neap_cli *cli, const struct neap_audit_report *report)
 {
     json_t *list = json_array();
@@ -21,9 +41,7 @@ static json_t *findings_json(struct neap_cli *cli, const struct neap_audit_repor
         neap_json_set(json, "where", neap_json_text(finding->where));
         neap_json_set(json, "message", neap_json_text(finding->message));
         json_array_append_new(list, json);
-        cli_print(cli, "%s  run %s  record %lld  %s", finding->where,
-                  finding->run_id == NULL ? "-" : finding->run_id, (long long)finding->seq,
-                  finding->message);
+        print_finding(cli, finding);
     }
     for (size_t i = 0; i < report->note_count; i++)
         cli_print(cli, "note  %s", report->notes[i]);
@@ -55,8 +73,7 @@ int cmd_audit_verify(struct neap_cli *cli)
                                report.finding_count,
                                report.finding_count == 1 ? "fault" : "faults");
             else
-                cli_print(cli, "the chain holds: %lld events of %lld runs, head %s",
-                          (long long)report.event_count, (long long)report.run_count, report.head);
+                print_holds(cli, &report);
         }
     }
     neap_audit_report_clear(&report);

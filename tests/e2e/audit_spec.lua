@@ -123,6 +123,40 @@ describe("the audit", function()
     assert.equal("f", p:value "select to_regclass('public.a') is not null")
   end)
 
+  it("says that a journal which is gone was not compared, and --head finds it", function()
+    local p = ran()
+    local head = p:json({ "audit", "verify" }).head
+    assert(os.remove(journal(p)))
+    local r = p:expect { "audit", "verify" }
+    assert.truthy(r.out:find("1 run is in the target, of which this journal has nothing", 1, true),
+      r.out)
+    p:query "alter table neap.event disable trigger all; delete from neap.event where seq > 5"
+    r = p:expect({ "audit", "verify", "--head", head }, 1)
+    assert.truthy(r.out:find("records up to it were removed", 1, true), r.out)
+  end)
+
+  it("takes a torn last line for what it is, and goes on after it", function()
+    local p = ran()
+    local text = e2e.process.read(journal(p))
+    e2e.process.write(journal(p), text .. '0123abc {"half')
+    local r = p:expect({ "audit", "verify" }, 1)
+    assert.truthy(r.out:find("is not a record", 1, true), r.out)
+    p:expect { "redo" }
+    p:expect { "audit", "verify" }
+    local recovered = 0
+    for _, event in ipairs(p:json({ "audit", "show" }).events) do
+      recovered = recovered + (event.event == "audit.recovered" and 1 or 0)
+    end
+    assert.equal(1, recovered)
+  end)
+
+  it("of nothing says so", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    assert.truthy(p:expect({ "audit", "verify" }).out:find("nothing is recorded yet", 1, true))
+    assert.same({}, p:json({ "audit", "show" }).events)
+  end)
+
   it("exports as JSON lines and CSV", function()
     local p = ran()
     local jsonl = p:expect { "audit", "export" }
