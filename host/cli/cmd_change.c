@@ -166,7 +166,13 @@ static void name_next(const struct cmd_change *change, const struct neap_plan_it
         return;
     if (direction == NEAP_UP && strcmp(command, "redo") == 0)
         command = "up";
-    neap_error_hint(err, "Mend the script of %s, then run `neap %s` again.", item->id, command);
+    if (err->where_file != NULL)
+        neap_error_hint(err, "Mend the script of %s, then run `neap %s` again.", item->id, command);
+    else /* neap's own statement: the role, the rights, the schema */
+        neap_error_hint(err,
+                        "It was no statement of the script: look at `neap doctor`, then run "
+                        "`neap %s` again.",
+                        command);
 }
 
 static void tell_failed(struct cmd_change *change, size_t index, enum neap_direction direction,

@@ -290,8 +290,8 @@ static bool end_chain(struct neap_session *session, int exit_status, const struc
 bool neap_session_end(struct neap_session *session, int exit_status, const struct neap_error *err)
 {
     bool kept = !session->begun || end_chain(session, exit_status, err);
+    lease_release(session->lease); /* first: the watch may close the control session */
     neap_watch_end(session->watch);
-    lease_release(session->lease);
     neap_recorder_clear(&session->change.recorder);
     neap_audit_close(session->audit);
     neap_plan_clear(&session->plan);

@@ -126,3 +126,16 @@ describe("a script that gives the lease away", function()
     assert.equal("0", p:value "select count(*) from neap.history")
   end)
 end)
+
+describe("a failure that no script caused", function()
+  after_each(e2e.clean)
+
+  it("does not send its author to mend the script", function()
+    local p = project(transactional 'db:exec "create table one (id int)"')
+    p:write("neap.lua", ([[return { environments = { here = { url = "%s",
+      role = "nobody_there" } } }]]):format(p.url))
+    local r = p:expect({ "-e", "here", "up" }, 1)
+    assert.truthy(r.err:find("neap doctor", 1, true), r.err)
+    assert.falsy(r.err:find("Mend the script", 1, true), r.err)
+  end)
+end)
