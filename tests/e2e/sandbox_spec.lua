@@ -164,6 +164,35 @@ describe("the memory cap", function()
   end)
 end)
 
+describe("the deadline", function()
+  after_each(e2e.clean)
+  local short = { args = { "--timeout", "300ms" }, status = 124 }
+
+  for what, code in pairs {
+    ["a loop"] = "while true do end",
+    ["a pcall in a loop"] = "while true do pcall(function() while true do end end) end",
+    ["a coroutine"] = "pcall(coroutine.wrap(function() while true do end end))",
+    ["a comparison in a sort"] = "table.sort({ 2, 1 }, function() while true do end end)",
+    ["a pattern that never matches"] = 'local _ = ("a"):rep(200000):find ".-.-.-.-b"',
+    ["a __tostring"] =
+      "tostring(setmetatable({}, { __tostring = function() while true do end end }))",
+    ["a handler of xpcall"] = "xpcall(error, function() while true do end end)",
+    ["a swallowed wait"] =
+      'pcall(db.query, db, "select pg_sleep(60)") db:exec "create table late ()"',
+  } do
+    it("ends " .. what, function()
+      assert.equal("migrations/0001_x.lua", refused(code, "run.deadline", short).file)
+    end)
+  end
+
+  it("is not needed where Lua itself gives up", function()
+    refused("local function f() return f() + 1 end f()", "script.error")
+    refused("local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) "
+      .. "print(t[1])", "script.error")
+    refused("print(table.unpack({}, 1, 1e8))", "script.error")
+  end)
+end)
+
 describe("an error", function()
   after_each(e2e.clean)
 
