@@ -23,7 +23,7 @@
 #include "host/base/memory.h"
 #include "host/base/text.h"
 
-#define PROGRESS_EVERY_MS 1000 /* where lines cannot be replaced */
+#define PROGRESS_EVERY_MS 900 /* where lines cannot be replaced; a wait speaks each second */
 #define COLUMNS_DEFAULT 80
 #define ERASE_LINE "\r\033[K"
 

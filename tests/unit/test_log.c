@@ -109,8 +109,11 @@ static void test_log__progress_is_replaced_on_a_terminal(void **unused)
     neap_log(NEAP_LOG_WARN, NULL, "x");
     neap_log_progress_end();
     dup2(saved, STDERR_FILENO);
-    got = read(main_end, text, sizeof text - 1);
-    assert_true(got > 0);
+    while (strstr(text, "x\r\n") == NULL) { /* a terminal hands over write by write */
+        ssize_t part = read(main_end, text + got, sizeof text - 1 - (size_t)got);
+        assert_true(part > 0);
+        got += part;
+    }
     assert_string_equal(text, "\r\033[Kwaiting for a very \r\033[K\033[33mwarning:\033[0m x\r\n");
     close(main_end);
     close(other);
