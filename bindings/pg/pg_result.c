@@ -47,6 +47,9 @@ bool pg_result_is_fatal(const PGresult *result)
 
 static enum neap_error_code classify(const char *sqlstate, const char *message, const char **words)
 {
+    /* A class of lost connections, but this one lives on: the count of parameters. */
+    if (strcmp(sqlstate, "08P01") == 0 && strncmp(message, "bind message supplies", 21) == 0)
+        return NEAP_ERR_DB_ARGUMENT;
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
         if (strncmp(sqlstate, classes[i].sqlstate, strlen(classes[i].sqlstate)) == 0) {
             *words = classes[i].words;
