@@ -92,8 +92,7 @@ static bool is_drained(void *arg)
     const struct drain *drain = arg;
     bool sent = !drain->job || atomic_load(&drain->job->state) != JOB_RUNS;
 
-    return drain->client->lost || drain->client->closed ||
-           (sent && pg_is_idle(drain->client));
+    return drain->client->lost || drain->client->closed || (sent && pg_is_idle(drain->client));
 }
 
 static void look(void *arg)
@@ -174,8 +173,8 @@ void pg_cancel(struct pg_client *client)
     give_up(client);
     pg_pump(client);
     client->cancelled = true;
-    struct neap_timer *timer = neap_timer_begin(client->loop, LOOK_EVERY_MS, LOOK_EVERY_MS, look,
-                                                NULL);
+    struct neap_timer *timer =
+        neap_timer_begin(client->loop, LOOK_EVERY_MS, LOOK_EVERY_MS, look, NULL);
 
     if (!client->closed && !pg_is_idle(client))
         cancel_and_drain(client);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Asks pg_blocking_pids through the control session, five times a second while
+ * Asks pg_blocking_pids through the control session, ten times a second while
  * the work session is busy: the default lock timeout is 500 ms, and the blocker
  * must be known before it strikes. Never more than one question in flight.
  */
@@ -14,7 +14,7 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 
-#define TICK_MS 200     /* under half of the default lock_timeout of 500 ms */
+#define TICK_MS 100     /* several looks within the default lock_timeout of 500 ms */
 #define QUERY_MAX "160" /* characters of a blocker's query that people read */
 
 struct neap_watch {
