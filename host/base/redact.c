@@ -352,6 +352,39 @@ static void hide_words(struct scan *scan)
         at = hide_after_word(scan, at);
 }
 
+static bool begins_word(const char *at, const char *const *words, const char **end)
+{
+    for (; *words; words++)
+        if (strncasecmp(at, *words, strlen(*words)) == 0) {
+            *end = at + strlen(*words);
+            return true;
+        }
+    return false;
+}
+
+/* Every literal of a statement about roles: a mistyped PASSWORD is a password
+ * still, and the server's syntax error shows the statement. */
+static void hide_roles(struct scan *scan)
+{
+    static const char *const verbs[] = {"create", "alter", NULL};
+    static const char *const nouns[] = {"role", "user", "group", NULL};
+    const char *at = scan->text;
+
+    while ((at = strpbrk(at, "cCaA")) != NULL) {
+        const char *end = NULL;
+
+        if (!begins_word(at, verbs, &end) || !isspace((unsigned char)*end) ||
+            !begins_word(skip_blanks(end), nouns, &end)) {
+            at++;
+            continue;
+        }
+        for (at = end; *at && *at != ';';) {
+            end = hide_literal(scan, at);
+            at = end ? end : at + 1;
+        }
+    }
+}
+
 char *neap_redact_at(const char *text, size_t *offset)
 {
     size_t length = strlen(text);
@@ -362,6 +395,7 @@ char *neap_redact_at(const char *text, size_t *offset)
     hide_known(&scan);
     hide_urls(&scan);
     hide_words(&scan);
+    hide_roles(&scan);
     for (size_t i = 0; i < length; i++) {
         bool starts = scan.mask[i] && (i == 0 || !scan.mask[i - 1]);
 

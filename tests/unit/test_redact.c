@@ -113,6 +113,26 @@ static void test_redact__ignores_short_secrets(void **unused)
     assert_null(neap_redact(NULL));
 }
 
+static void test_redact__hides_literals_about_roles(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"alter role x passwrd 'secret'", "alter role x passwrd '***'"},
+        {"CREATE  USER y pasword $$secret$$ login", "CREATE  USER y pasword $$***$$ login"},
+        {"alter group g pw E'sec\\'ret'; select 'shown'",
+         "alter group g pw E'***'; select 'shown'"},
+        {"create table role (a text default 'shown')",
+         "create table role (a text default 'shown')"},
+        {"create user mapping for u server s options (pw 'secret')",
+         "create user mapping for u server s options (pw '***')"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = neap_redact(cases[i][0]);
+        assert_string_equal(text, cases[i][1]);
+        free(text);
+    }
+}
+
 static void test_redact__keeps_the_place(void **unused)
 {
     static const char text[] = "password 'abcdef' here";
@@ -234,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_redact__hides_base64_at_every_offset),
         cmocka_unit_test(test_redact__hides_overlaps_whole),
         cmocka_unit_test(test_redact__ignores_short_secrets),
+        cmocka_unit_test(test_redact__hides_literals_about_roles),
         cmocka_unit_test(test_redact__keeps_the_place),
         cmocka_unit_test(test_redact__is_linear),
         cmocka_unit_test(test_redact__survives_noise),
