@@ -28,6 +28,7 @@ static json_t *status_item(const struct neap_plan_item *item)
     neap_json_set(json, "state", neap_json_text(neap_state_name(item->state)));
     neap_json_set(json, "problem", neap_json_text(neap_problem_name(item->problem)));
     neap_json_set(json, "at", neap_json_text(item->row == NULL ? NULL : item->row->at));
+    neap_json_set(json, "actor", neap_json_text(item->row == NULL ? NULL : item->row->actor));
     neap_json_set(json, "run_id", neap_json_text(item->row == NULL ? NULL : item->row->run_id));
     neap_json_set(json, "file", neap_json_text(item->file == NULL ? NULL : item->file->path));
     return json;
