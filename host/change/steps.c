@@ -186,12 +186,25 @@ void neap_unit_partial(const char *id, const char *where, const char *what, stru
     neap_error_clear(&cause);
 }
 
+static bool has_way_back(const struct walk *walk)
+{
+    for (size_t i = 0; i < walk->def->step_count; i++)
+        if (walk->def->steps[i].irreversible != NULL)
+            return false;
+    return true;
+}
+
 static void say_partial(const struct walk *walk, size_t index, const char *what,
                         struct neap_error *err)
 {
     char *where = neap_format("at step %s", walk->def->steps[index].name);
     neap_unit_partial(walk->unit->id, where, what, err);
     free(where);
+    if (!has_way_back(walk))
+        neap_error_hint(err,
+                        "Mend the cause, then `neap resume`. There is no way back. If you settled "
+                        "it by hand: `neap repair %s --mark applied|pending --reason TEXT`.",
+                        walk->unit->id);
 }
 
 /* Nothing was done, so `down` may not run: it would undo somebody else's work (the

@@ -264,4 +264,16 @@ return migration { summary = "x",
     assert.truthy(r.err:find("transaction = false", 1, true), r.err)
     assert.truthy(r.err:find("migrations/0001_x.lua:4", 1, true), r.err)
   end)
+
+  it("offer no way back where a step has none", function()
+    local p = e2e.project()
+    p:write("migrations/0001_x.lua", [[
+return migration { summary = "x", transaction = false, steps = { { name = "one",
+  up = function(db) db:exec "create table x (id int)" error "broken" end,
+  verify = function(_, expect) expect.table "public.x" end, down = irreversible "a test" } } }]])
+    local r = p:neap { "up" }
+    assert.equal(9, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("There is no way back", 1, true), r.err)
+    assert.is_nil(r.err:find("neap down", 1, true), r.err)
+  end)
 end)
