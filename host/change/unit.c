@@ -251,7 +251,9 @@ static int last_word(void *arg)
     struct neap_change *change = arg;
     neap_audit_last_word(change->audit, "run.killed",
                          "the script did not stop at its deadline; the watchdog ended the process");
-    return neap_error_row(NEAP_ERR_RUN_DEADLINE)->exit_status;
+    /* without a transaction the step stays in doubt: the next run settles it */
+    return neap_error_row(change->recorder.durable ? NEAP_ERR_STEP_PARTIAL : NEAP_ERR_RUN_DEADLINE)
+        ->exit_status;
 }
 
 static bool try_once(struct neap_change *change, const struct neap_unit *unit,

@@ -85,6 +85,32 @@ describe("deadlines", function()
     assert.equal(0, p:neap({ "audit", "verify" }).status)
   end)
 
+  -- A C function calling a C function: no hook runs in it.
+  it("end a C loop in a step by the watchdog, which leaves the step in doubt", function()
+    local p = e2e.project()
+    p:write("migrations/0001_t.lua", [[
+return migration { summary = "x", transaction = false, timeout = "1500ms", steps = { { name = "one",
+  up = function(db)
+    db:exec "create table t (id int)"
+    local t = {}
+    for i = 1, 8000000 do t[i] = (i * 7919) % 8000009 end
+    table.sort(t, math.ult)
+  end,
+  verify = function(_, expect) expect.table "public.t" end,
+  down = function(db) db:exec "drop table t" end } } }]])
+    local r = p:neap({ "up" }, { timeout = 60 })
+    assert.equal(9, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("could not be stopped", 1, true), r.err)
+    assert.is_true(no_sessions(p))
+    assert.equal(1, p:json({ "status" }).partial)
+    local last
+    for _, event in ipairs(p:json({ "audit", "show" }).events) do
+      last = event.event == "run.killed" and event or last
+    end
+    assert.truthy(last, "the watchdog's last word")
+    p:expect { "audit", "verify" }
+  end)
+
   it("hold for the one step: the next migration is not begun", function()
     local p = e2e.project()
     p:write("migrations/0001_t.lua", migration "while true do end")
