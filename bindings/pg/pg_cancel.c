@@ -141,7 +141,8 @@ static void give_up(struct pg_client *client)
  * server; asking again is safe as long as answers are outstanding. */
 static void cancel_and_drain(struct pg_client *client)
 {
-    int64_t deadline_ms = neap_clock_ms() + CANCEL_LIMIT_MS;
+    int64_t patience_ms = neap_run_patience_ms(neap_loop_run(client->loop), CANCEL_LIMIT_MS);
+    int64_t deadline_ms = neap_clock_ms() + patience_ms;
     struct drain drain = {.client = client};
     bool drained = false;
 
@@ -157,7 +158,7 @@ static void cancel_and_drain(struct pg_client *client)
     }
     job_leave(drain.job);
     if (!drained)
-        pg_lose(client, "the server did not answer a cancel request within 5 s");
+        pg_lose(client, "the server did not answer a cancel request in time");
 }
 
 void pg_cancel(struct pg_client *client)

@@ -251,10 +251,11 @@ bool pg_wait_for(struct pg_client *client, bool (*done)(void *arg), void *arg, s
 
     if (done(arg))
         return true;
+    int64_t patience_ms = neap_run_patience_ms(neap_loop_run(client->loop), CLEANUP_WAIT_MS);
     struct neap_wait wait = {
         .done = done,
         .arg = arg,
-        .deadline_ms = client->cleanup ? neap_clock_deadline_ms(CLEANUP_WAIT_MS) : NEAP_FOREVER,
+        .deadline_ms = client->cleanup ? neap_clock_deadline_ms(patience_ms) : NEAP_FOREVER,
         .cleanup = client->cleanup,
         .what = waits_for(client, op),
     };

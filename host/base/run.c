@@ -7,6 +7,8 @@
 
 #include "host/base/clock.h"
 
+#define SIGNAL_PATIENCE_MS 1400 /* three such waits end within the 5 s of a signal */
+
 void neap_run_init(struct neap_run *run)
 {
     *run = (struct neap_run){.deadline_ms = NEAP_FOREVER, .allowed = NEAP_ALLOW_ALL};
@@ -47,6 +49,11 @@ bool neap_run_check(struct neap_run *run, struct neap_error *err)
         return true;
     neap_error_copy(err, &run->stop);
     return false;
+}
+
+int64_t neap_run_patience_ms(const struct neap_run *run, int64_t limit_ms)
+{
+    return run->stop_signal != 0 && limit_ms > SIGNAL_PATIENCE_MS ? SIGNAL_PATIENCE_MS : limit_ms;
 }
 
 void neap_run_rearm(struct neap_run *run)

@@ -78,6 +78,10 @@ void neap_run_stop(struct neap_run *run, enum neap_error_code code, const char *
 bool neap_run_stopping(struct neap_run *run);
 /* False (and `err` the sticky reason) when the run is stopping. */
 bool neap_run_check(struct neap_run *run, struct neap_error *err);
+/* How long a server may still be waited for while ending: `limit_ms`, and after a
+ * signal at most 1,400 ms, so that one cancel and one record that nobody answers
+ * (each of up to two waits) end before the 5 s that a first signal may take. */
+int64_t neap_run_patience_ms(const struct neap_run *run, int64_t limit_ms);
 /* For the step machine, between attempts: forgets a stop by deadline, never one
  * by signal. */
 void neap_run_rearm(struct neap_run *run);

@@ -351,6 +351,19 @@ static bool wait_for_retry(struct neap_change *change, const struct neap_unit *u
     return neap_loop_sleep(change->loop, pause, "the next attempt", NULL);
 }
 
+/* A server that answered neither the statement nor its cancel is closed; what
+ * ended the run is still the signal. */
+static void blame_signal(struct neap_change *change, struct neap_error *err)
+{
+    struct neap_error lost = {0};
+    if (change->run->stop_signal == 0 || err->code != NEAP_ERR_DB_LOST)
+        return;
+    neap_error_move(&lost, err);
+    neap_run_check(change->run, err);
+    neap_error_detail(err, "Then %s.", lost.message);
+    neap_error_clear(&lost);
+}
+
 bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
                       struct neap_outcome *outcome, struct neap_error *err)
 {
@@ -367,6 +380,7 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
         outcome->duration_ms = neap_clock_ms() - began_ms;
         if (done)
             break;
+        blame_signal(change, err);
         if (err->code == NEAP_ERR_COMMIT_UNKNOWN || err->code == NEAP_ERR_STEP_PARTIAL ||
             err->code == NEAP_ERR_STEP_DOUBT)
             outcome->unchanged = false;

@@ -201,6 +201,26 @@ describe("a server that falls silent", function()
     assert.equal("1", p:value "select count(*) from neap.history")
   end)
 
+  it("on every session: the first signal ends the run within its 5 s", function()
+    local p = e2e.project()
+    p:write_sql("0001_wait.sql", "create table t1 (id int); select pg_sleep(120)")
+    local proxy = network.open(p, "none")
+    local run = p:start({ "up", "--timeout", "100s" }, { env = proxy.env })
+    assert(run:says("waiting for the server", 20), run:err())
+    proxy:signal "STOP"
+    local began = os.time()
+    run:signal "INT"
+    local r = run:wait(30)
+    local took = os.time() - began
+    proxy:signal "CONT"
+    proxy:stop()
+    assert.equal(130, r.status, r.out .. r.err)
+    assert.truthy(took <= (e2e.sanitized and 8 or 5), took .. " s\n" .. r.err)
+    assert.is_true(e2e.process.await(20, function()
+      return p:value "select to_regclass('public.t1') is null" == "t"
+    end))
+  end)
+
   it("during a statement ends at the deadline", function()
     local p = e2e.project()
     p:write_table("0001", "t1")
