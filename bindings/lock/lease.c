@@ -158,26 +158,6 @@ static bool claim_row(struct pg_client *control, const struct lease_opts *opts,
     }
 }
 
-static bool count_sessions(struct pg_client *control, const char *run_id, struct lease_row *row,
-                           struct neap_error *err)
-{
-    static const char sql[] =
-        "select pg_catalog.count(*), pg_catalog.string_agg(pg_catalog.concat('pid ', a.pid, ' (',"
-        " coalesce(a.state, '?'), ')'), ', ') from pg_catalog.pg_stat_activity a"
-        " where a.application_name operator(pg_catalog.=) pg_catalog.concat('neap:',"
-        " $1::pg_catalog.text)"
-        " and a.datname operator(pg_catalog.=) pg_catalog.current_database()"
-        " and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()";
-    const char *params[] = {run_id};
-    struct pg_op *op = NULL;
-    bool counted = pg_exec_text(control, sql, 1, params, &op, err);
-    free(row->sessions);
-    row->session_count = counted ? (int)pg_cell_int(op, 0, 0) : 0;
-    row->sessions = counted ? neap_strdup(pg_cell(op, 0, 1)) : NULL;
-    pg_op_free(op);
-    return counted;
-}
-
 /* What the earlier run left on the server ends before anything of ours begins:
  * an index build outside a transaction holds no fence. */
 static bool wait_sessions(struct pg_client *control, struct patience *patience,
@@ -187,7 +167,7 @@ static bool wait_sessions(struct pg_client *control, struct patience *patience,
         bool over;
         if (!patience_wait(patience, row, &over, err))
             return false;
-        if (!count_sessions(control, row->holder.run_id, row, err))
+        if (!lease_sql_sessions(control, row, err))
             return false;
         if (over && row->session_count > 0) {
             char *why = neap_format("Sessions of that run are still at work: %s.", row->sessions);
@@ -461,7 +441,7 @@ bool lease_break(struct pg_client *control, const struct lease_opts *opts, bool 
     bool held = there && !row.released;
     bool broken = !held || ((!terminate || lease_sql_terminate(control, row.holder.run_id, err)) &&
                             break_row(control, &patience, &row, &token, err) &&
-                            count_sessions(control, row.holder.run_id, &row, err) &&
+                            lease_sql_sessions(control, &row, err) &&
                             wait_sessions(control, &patience, &row, err));
     if (broken && held)
         send_release(control, token);

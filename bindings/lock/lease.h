@@ -40,8 +40,9 @@ struct lease;
 
 /* Claims the lease, waiting at most wait_ms and saying for whom each second. A
  * takeover first waits until backends of the earlier run (application_name
- * "neap:<run id>") have ended. Errors: lease.held with the holder (run id,
- * actor, host, pid, since, expiry). `control` is borrowed until release. */
+ * "neap:<run id>") have ended; of a run through a pooler, those that are idle
+ * belong to the pool and are not waited for. Errors: lease.held with the holder
+ * (run id, actor, host, pid, since, expiry). `control` is borrowed until release. */
 bool lease_claim(struct pg_client *control, const struct lease_opts *opts, struct lease **out,
                  struct neap_error *err);
 int64_t lease_token(const struct lease *lease);

@@ -95,31 +95,34 @@ const char lease_sql_fence[] = "select neap.fence($1::pg_catalog.int8)";
 
 /* backend_start of another role's session may be hidden: then only a pid that is
  * not there at all is known to be gone. */
-static const char sql_look[] = "select l.token, l.run_id, l.actor, l.host, l.backend_pid, " UTC(
-    "l.acquired_at") ","
-                     " " UTC(
-                         "l.expires_at") ","
-                                         " l.expires_at operator(pg_catalog.<) "
-                                         "pg_catalog.clock_timestamp(),"
-                                         " l.backend_pid operator(pg_catalog.<>) "
-                                         "0::pg_catalog.int4 and not exists (select"
-                                         " from pg_catalog.pg_stat_activity a where a.pid "
-                                         "operator(pg_catalog.=) l.backend_pid and"
-                                         " (a.backend_start is null or a.backend_start "
-                                         "operator(pg_catalog.=) l.backend_start)),"
-                                         " l.identity operator(pg_catalog.<>) $1::pg_catalog.text,"
-                                         " l.released_at is not null, s.count, s.list"
-                                         " from neap.lease l, lateral (select pg_catalog.count(*) "
-                                         "as count,"
-                                         " pg_catalog.string_agg(pg_catalog.concat('pid ', a.pid, "
-                                         "' (', coalesce(a.state, '?'), ')'),"
-                                         " ', ') as list from pg_catalog.pg_stat_activity a"
-                                         " where a.application_name operator(pg_catalog.=) "
-                                         "pg_catalog.concat('neap:', l.run_id)"
-                                         " and a.datname operator(pg_catalog.=) "
-                                         "pg_catalog.current_database()"
-                                         " and a.pid operator(pg_catalog.<>) "
-                                         "pg_catalog.pg_backend_pid()) s";
+#define IS_GONE                                                                      \
+    "l.backend_pid operator(pg_catalog.<>) 0::pg_catalog.int4 and not exists ("      \
+    "select from pg_catalog.pg_stat_activity a"                                      \
+    " where a.pid operator(pg_catalog.=) l.backend_pid and (a.backend_start is null" \
+    " or a.backend_start operator(pg_catalog.=) l.backend_start))"
+
+/* The sessions of run RUN that may still do something. An idle one that a pooler
+ * keeps has the name of whom it served last, long after that run's end. */
+#define SESSIONS(run, pooled)                                                          \
+    "select pg_catalog.count(*) as count, pg_catalog.string_agg(pg_catalog.concat("    \
+    "'pid ', a.pid, ' (', coalesce(a.state, '?'), ')'), ', ') as list"                 \
+    " from pg_catalog.pg_stat_activity a"                                              \
+    " where a.application_name operator(pg_catalog.=) pg_catalog.concat('neap:', " run \
+    ") and a.datname operator(pg_catalog.=) pg_catalog.current_database()"             \
+    " and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()"                   \
+    " and not (" pooled " and coalesce(a.state, '?') operator(pg_catalog.=) 'idle')"
+
+static const char sql_look[] =
+    "select l.token, l.run_id, l.actor, l.host, l.backend_pid, " UTC("l.acquired_at") ", " UTC(
+        "l.expires_at") ", l.expires_at operator(pg_catalog.<) "
+                        "pg_catalog.clock_timestamp(), " IS_GONE
+                        ", l.identity operator(pg_catalog.<>) $1::pg_catalog.text,"
+                        " l.released_at is not null, s.count, s.list from neap.lease l, lateral "
+                        "(" SESSIONS(
+                            "l.run_id",
+                            "l.backend_pid operator(pg_catalog.=) 0::pg_catalog.int4") ") s";
+
+static const char sql_sessions[] = SESSIONS("$1::pg_catalog.text", "$2::pg_catalog.bool");
 
 static const char sql_claim[] =
     "select neap.claim_lease($1::pg_catalog.int8, $2::pg_catalog.bool, $3::pg_catalog.text,"
@@ -187,6 +190,18 @@ bool lease_sql_look(struct pg_client *control, const char *identity, bool *there
         neap_error_move(err, &cause);
     neap_error_clear(&cause);
     return looked;
+}
+
+bool lease_sql_sessions(struct pg_client *control, struct lease_row *row, struct neap_error *err)
+{
+    const char *params[] = {row->holder.run_id, row->holder.backend_pid == 0 ? "true" : "false"};
+    struct pg_op *op = NULL;
+    bool counted = pg_exec_text(control, sql_sessions, 2, params, &op, err);
+    free(row->sessions);
+    row->session_count = counted ? (int)pg_cell_int(op, 0, 0) : 0;
+    row->sessions = counted ? copy_cell(op, 1) : NULL;
+    pg_op_free(op);
+    return counted;
 }
 
 static bool ask_token(struct pg_client *control, const char *sql, int count,

@@ -12,7 +12,7 @@
 struct lease_row {
     struct lease_holder holder;
     bool released;
-    int session_count; /* of the holder's run, without ours */
+    int session_count; /* of the holder's run, without ours and a pooler's idle ones */
     char *sessions;    /* "pid 12 (active), pid 13 (idle)", or NULL */
 };
 void lease_row_clear(struct lease_row *row);
@@ -20,6 +20,9 @@ void lease_row_clear(struct lease_row *row);
 /* *there false: no row, or no schema. Takes no lock on the row. */
 bool lease_sql_look(struct pg_client *control, const char *identity, bool *there,
                     struct lease_row *out, struct neap_error *err);
+
+/* Counts the sessions of the holder's run again. */
+bool lease_sql_sessions(struct pg_client *control, struct lease_row *row, struct neap_error *err);
 
 /* Takes the lease when it still is the token that was seen (0: no row) and is
  * free by the server's own look; `gone`: the holder's backend is known to be

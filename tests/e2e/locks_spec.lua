@@ -206,6 +206,19 @@ return migration { summary = "x",
     assert.equal('0\n"$user", public\n', shown.out, shown.err)
   end)
 
+  it("keeps sessions that bear a run's name: nobody waits for them", function()
+    local p = e2e.project { pooled = true }
+    p:write("neap.lua", ([[return { environments = { pooled = { url = "%s",
+      pooler = "transaction" } } }]]):format(p.url))
+    p:write_table("0001", "t1")
+    p:expect { "-e", "pooled", "up" }
+    assert.truthy(p:value("select string_agg(application_name, ' ') from pg_stat_activity where"
+      .. " datname = current_database()"):find("neap:", 1, true))
+    p:query "update neap.meta set environment = null"
+    p:write_table("0002", "t2")
+    p:expect({ "up", "--lease-wait", "0s" }, 0, { env = { DATABASE_URL = e2e.url(p.database) } })
+  end)
+
   it("refuses steps without a transaction", function()
     local p = e2e.project { pooled = true }
     p:write("migrations/0001_x.lua", [[

@@ -276,7 +276,7 @@ static void test_lease__sessions_of_the_old_run_are_waited_for(void **state)
     struct pg_client *left = open_as(scene, "a");
     struct lease *lease = NULL;
     pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at)"
-                       " values (nextval('neap.lease_token'), '" IDENTITY "', 'a', 0,"
+                       " values (nextval('neap.lease_token'), '" IDENTITY "', 'a', 1,"
                        " '-infinity')");
     b.wait_ms = 600;
     assert_false(lease_claim(scene->client, &b, &lease, &scene->err));
@@ -286,6 +286,26 @@ static void test_lease__sessions_of_the_old_run_are_waited_for(void **state)
     b.wait_ms = 5000;
     lease = claim(scene, scene->client, &b);
     lease_release(lease);
+}
+
+/* A pooler's idle session has the name of the run that it served last. */
+static void test_lease__idle_sessions_of_a_pool_are_not_waited_for(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts b = opts_of("b");
+    struct pg_client *pooled = open_as(scene, "a");
+    struct lease *lease = NULL;
+    pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at,"
+                       " released_at) values (nextval('neap.lease_token'), '" IDENTITY "', 'a', 0,"
+                       " '-infinity', clock_timestamp())");
+    do_on(scene, pooled, "begin");
+    assert_false(lease_claim(scene->client, &b, &lease, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    pg_scene_do(scene, "update neap.lease set run_id = 'a', backend_pid = 0");
+    do_on(scene, pooled, "rollback");
+    lease = claim(scene, scene->client, &b);
+    lease_release(lease);
+    pg_close(pooled);
 }
 
 static void test_lease__refence_waits_for_the_transaction(void **state)
@@ -380,6 +400,7 @@ int main(void)
         CASE(a_lost_lease_stops_the_run),
         CASE(a_late_beat_does_not_renew),
         CASE(sessions_of_the_old_run_are_waited_for),
+        CASE(idle_sessions_of_a_pool_are_not_waited_for),
         CASE(refence_waits_for_the_transaction),
         CASE(refence_on_another_session),
         CASE(break_ends_another_s),
