@@ -9,6 +9,7 @@ files["runbooks/**"] = { read_globals = contract }
 files["stdlib/neap/**"] = { read_globals = contract }
 files["stdlib/neap/_meta/**"] = { ignore = { "." } }
 files["tests/e2e/**"] = { std = "+busted" }
+files["tests/fault/**"] = { std = "+busted" }
 files["tests/spec/**"] = { std = "+busted", read_globals = contract }
 -- Scripts that the unit tests run in the sandbox.
 files["tests/unit/**"] = {

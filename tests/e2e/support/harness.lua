@@ -56,6 +56,20 @@ function e2e.cluster()
   return cluster
 end
 
+--- A transaction pooler with its files in `dir`, in front of the server whose socket is
+--- in `host`: the directory of its own socket, port 6432.
+function e2e.pooler(dir, host, size)
+  assert(os.execute("mkdir -p " .. quote(dir)))
+  serve("pgbouncer", dir, "ready-pgbouncer", quote(host) .. " " .. size)
+  return dir .. "/bouncer"
+end
+
+--- A libpq URI of such a pooler.
+function e2e.pooled_url(database, socket)
+  return ("postgresql:///%s?host=%s&port=6432&user=postgres"):format(database,
+    (socket:gsub("/", "%%2F")))
+end
+
 --- A libpq URI; through PgBouncer (transaction mode, pool of 1) when `pooled`.
 function e2e.url(database, pooled)
   local socket = e2e.cluster().socket
@@ -63,11 +77,9 @@ function e2e.url(database, pooled)
     return ("postgresql:///%s?host=%s&user=postgres"):format(database, (socket:gsub("/", "%%2F")))
   end
   if not cluster.pooler then
-    serve("pgbouncer", cluster.dir, "ready-pgbouncer")
-    cluster.pooler = socket .. "/bouncer"
+    cluster.pooler = e2e.pooler(cluster.dir, socket, 1)
   end
-  return ("postgresql:///%s?host=%s&port=6432&user=postgres"):format(database,
-    (cluster.pooler:gsub("/", "%%2F")))
+  return e2e.pooled_url(database, cluster.pooler)
 end
 
 local Project = {}

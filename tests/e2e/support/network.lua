@@ -19,16 +19,19 @@ local function proxy_program()
 end
 
 --- Starts a proxy for the project's database: `how`, `connection`, `at` as proxy.c
---- says. The process, with `url` and `env` (DATABASE_URL through it) besides.
-function network.open(p, how, connection, at)
+--- says. The process, with `url` and `env` (DATABASE_URL through it) besides, and the
+--- `dir` of its socket. It leads to `target` (a socket), or to the server.
+function network.open(p, how, connection, at, target)
   serial = serial + 1
   local dir = ("%s/network-%d"):format(p.temp, serial)
   assert(os.execute("mkdir -p " .. quote(dir)))
-  local argv = { proxy_program(), dir .. "/.s.PGSQL.5432",
-    e2e.cluster().socket .. "/.s.PGSQL.5432", how, tostring(connection or 0), tostring(at or 0) }
+  target = target or e2e.cluster().socket .. "/.s.PGSQL.5432"
+  local argv = { proxy_program(), dir .. "/.s.PGSQL.5432", target, how,
+    tostring(connection or 0), tostring(at or 0) }
   local proxy = process.start(argv, dir .. "/proxy", { cwd = "/", env = {} })
   p.processes[#p.processes + 1] = proxy
   assert(proxy:says("ready", 10), proxy:err())
+  proxy.dir = dir
   proxy.url = ("postgresql:///%s?host=%s&user=postgres"):format(p.database,
     (dir:gsub("/", "%%2F")))
   proxy.env = { DATABASE_URL = proxy.url }

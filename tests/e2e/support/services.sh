@@ -5,7 +5,8 @@
 # postgres when we are root, ended when the process OWNER ends, however it ends.
 #
 #   services.sh postgres  DIR OWNER TEMPLATE   serves until OWNER ends; DIR/ready when up
-#   services.sh pgbouncer DIR OWNER            a transaction pooler in front of it
+#   services.sh pgbouncer DIR OWNER HOST SIZE  a transaction pooler in front of HOST (the
+#                                              directory of a socket), SIZE sessions a pool
 set -eu
 umask 077
 
@@ -85,12 +86,13 @@ postgres() {
 }
 
 pgbouncer() {
-    dir=$1 owner=$2
-    work="$dir/pg/bouncer"
+    dir=$1 owner=$2 host=$3 size=$4
+    work="$dir/bouncer"
     mkdir "$work"
+    [ "$(id -u)" != 0 ] || chmod 0711 "$dir"
     cat >"$work/pgbouncer.ini" <<EOF
 [databases]
-* = host=$dir/pg
+* = host=$host
 [pgbouncer]
 listen_addr =
 listen_port = 6432
@@ -98,8 +100,8 @@ unix_socket_dir = $work
 auth_type = trust
 auth_file = $work/users
 pool_mode = transaction
-default_pool_size = 1
-max_client_conn = 100
+default_pool_size = $size
+max_client_conn = 300
 admin_users = postgres
 logfile = $work/log
 pidfile = $work/pid
@@ -128,5 +130,5 @@ template)
     template=$1 bin=$(bindir)
     make_template
     ;;
-*) echo "usage: services.sh postgres|pgbouncer DIR OWNER [TEMPLATE]" >&2 && exit 2 ;;
+*) echo "usage: services.sh postgres|pgbouncer DIR OWNER [MORE]" >&2 && exit 2 ;;
 esac
