@@ -31,6 +31,7 @@ static const struct {
     {"08", NEAP_ERR_DB_LOST, NULL},
     {"NP001", NEAP_ERR_DB_ESCAPED, NULL}, /* raised by schema neap's own functions */
     {"NP002", NEAP_ERR_LEASE_LOST, NULL},
+    {"NP003", NEAP_ERR_HISTORY_FORGED, NULL},
 };
 
 static const char *field(const PGresult *result, int code)

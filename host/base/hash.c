@@ -14,6 +14,7 @@
 _Static_assert(sizeof(crypto_generichash_state) <= sizeof(struct neap_hasher),
                "the streaming state fits");
 _Static_assert(crypto_generichash_BYTES == NEAP_HASH_SIZE, "BLAKE2b-256");
+_Static_assert(crypto_hash_sha256_BYTES == NEAP_HASH_SIZE, "SHA-256");
 
 /* Without random numbers there are no run ids and nothing may run. */
 static void make_ready(void)
@@ -69,6 +70,23 @@ bool neap_hash_from_hex(const char *text, struct neap_hash *out)
     return sodium_hex2bin(out->bytes, sizeof out->bytes, text, NEAP_HASH_HEX_SIZE - 1, NULL,
                           &length, NULL) == 0 &&
            length == sizeof out->bytes;
+}
+
+void neap_hash_random(struct neap_hash *out)
+{
+    make_ready();
+    randombytes_buf(out->bytes, sizeof out->bytes);
+}
+
+void neap_hash_sha256(const void *bytes, size_t length, struct neap_hash *out)
+{
+    make_ready();
+    crypto_hash_sha256(out->bytes, bytes, length);
+}
+
+void neap_hash_wipe(struct neap_hash *hash)
+{
+    sodium_memzero(hash->bytes, sizeof hash->bytes);
 }
 
 void neap_uuid(char text[NEAP_UUID_SIZE])

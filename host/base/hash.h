@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * BLAKE2b-256 (libsodium's generic hash), hex, random ids. The one hash neap
- * uses: scripts, audit chain, fingerprints.
+ * uses (scripts, audit chain, fingerprints), but for secrets that the server checks.
  */
 #ifndef NEAP_BASE_HASH_H
 #define NEAP_BASE_HASH_H
@@ -30,6 +30,12 @@ void neap_hasher_end(struct neap_hasher *hasher, struct neap_hash *out);
 bool neap_hash_equal(const struct neap_hash *a, const struct neap_hash *b);
 void neap_hash_hex(const struct neap_hash *hash, char text[NEAP_HASH_HEX_SIZE]);
 bool neap_hash_from_hex(const char *text, struct neap_hash *out);
+
+/* 256 random bits: a secret. Wiped when it was used. */
+void neap_hash_random(struct neap_hash *out);
+void neap_hash_wipe(struct neap_hash *hash);
+/* SHA-256, for what PostgreSQL compares (its sha256()); everything else is BLAKE2b. */
+void neap_hash_sha256(const void *bytes, size_t length, struct neap_hash *out);
 
 #define NEAP_UUID_SIZE 37
 /* A random (version 4) uuid in lower case. */

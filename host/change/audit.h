@@ -66,6 +66,15 @@ bool neap_audit_write(struct neap_audit *audit, struct neap_error *err);
  * call neap_audit_copied(true), else (false): they are queued again. What is
  * already there (an unknown COMMIT) is passed over. */
 bool neap_audit_copy(struct neap_audit *audit, struct pg_client *client, struct neap_error *err);
+/* The same, inside another statement's parameters: `send` is called with seqs,
+ * hashes and bodies as array literals, once per statement's worth, at least once;
+ * `last` says that it is the end. `audit` NULL: once, with empty arrays. */
+struct neap_audit_carrier {
+    bool (*send)(void *arg, const char *const arrays[3], bool last, struct neap_error *err);
+    void *arg;
+};
+bool neap_audit_carry(struct neap_audit *audit, const struct neap_audit_carrier *carrier,
+                      struct neap_error *err);
 void neap_audit_copied(struct neap_audit *audit, bool kept);
 /* Head of the run's chain as written so far, hex. */
 void neap_audit_head(const struct neap_audit *audit, char text[NEAP_HASH_HEX_SIZE]);
@@ -81,7 +90,7 @@ bool neap_audit_backfill(struct neap_audit *audit, struct pg_client *control, in
 struct neap_audit_finding {
     char *run_id;
     int64_t seq;      /* 0: the run as a whole */
-    char *where;      /* "journal", "target", "signature", "head" */
+    char *where;      /* "journal", "target", "signature", "head", "history" */
     char *message;    /* "the record was changed: its hash is …" */
 };
 struct neap_audit_report {
@@ -99,7 +108,7 @@ struct neap_audit_verify_opts {
     const char *public_key;    /* Ed25519 public key file, or NULL */
 };
 /* Finds removed, changed, swapped, inserted and truncated records in either
- * copy, and what one has and the other lacks. False only when it could not
+ * copy, what one has and the other lacks, and forged rows of history. False only when it could not
  * look. */
 bool neap_audit_verify(const struct neap_audit_verify_opts *opts, struct neap_audit_report *out,
                        struct neap_error *err);

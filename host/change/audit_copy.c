@@ -87,6 +87,15 @@ static void batch_clear(struct batch *batch)
     batch->count = 0;
 }
 
+/* Its columns as array literals; it can only be cleared afterwards. */
+static void batch_end(struct batch *batch, const char *params[4])
+{
+    for (size_t i = 0; i < 4; i++) {
+        neap_buffer_add_text(&batch->columns[i], batch->count == 0 ? "{}" : "}");
+        params[i] = neap_buffer_text(&batch->columns[i]);
+    }
+}
+
 /* Sends and empties it; waits when `wait`. */
 static bool batch_send(struct batch *batch, struct pg_client *client, bool wait,
                        struct neap_error *err)
@@ -94,32 +103,59 @@ static bool batch_send(struct batch *batch, struct pg_client *client, bool wait,
     if (batch->count == 0)
         return true;
     const char *params[4];
-    for (size_t i = 0; i < 4; i++) {
-        neap_buffer_add_char(&batch->columns[i], '}');
-        params[i] = neap_buffer_text(&batch->columns[i]);
-    }
+    batch_end(batch, params);
     bool sent = wait ? pg_exec_text(client, sql_copy, 4, params, NULL, err)
                      : pg_send_text(client, sql_copy, 4, params, err);
     batch_clear(batch);
     return sent;
 }
 
+/* Moves written events into the batch until it is full or (false) there are none. */
+static bool gather_batch(struct neap_audit *audit, struct batch *batch, size_t *next)
+{
+    while (*next < audit->event_count && !is_full(batch)) {
+        struct audit_event *event = &audit->events[(*next)++];
+        if (event->state != AUDIT_WRITTEN)
+            continue;
+        batch_add(batch, audit->run_id, strlen(audit->run_id), event->seq, event->hash, event->body,
+                  strlen(event->body));
+        event->state = AUDIT_COPYING;
+    }
+    return *next < audit->event_count;
+}
+
+bool neap_audit_carry(struct neap_audit *audit, const struct neap_audit_carrier *carrier,
+                      struct neap_error *err)
+{
+    struct batch batch = {0};
+    const char *params[4];
+    size_t next = 0;
+    bool sent = true, more = true;
+    if (audit != NULL)
+        pthread_mutex_lock(&audit->lock);
+    while (sent && more) {
+        more = audit != NULL && gather_batch(audit, &batch, &next);
+        batch_end(&batch, params);
+        sent = carrier->send(carrier->arg, &params[1], !more, err);
+        batch_clear(&batch);
+    }
+    if (audit != NULL)
+        pthread_mutex_unlock(&audit->lock);
+    if (!sent && audit != NULL)
+        neap_audit_copied(audit, false);
+    return sent;
+}
+
 bool neap_audit_copy(struct neap_audit *audit, struct pg_client *client, struct neap_error *err)
 {
     struct batch batch = {0};
-    bool sent = true;
+    size_t next = 0;
+    bool sent = true, more = true;
     pthread_mutex_lock(&audit->lock);
-    for (size_t i = 0; sent && i < audit->event_count; i++) {
-        struct audit_event *event = &audit->events[i];
-        if (event->state != AUDIT_WRITTEN)
-            continue;
-        batch_add(&batch, audit->run_id, strlen(audit->run_id), event->seq, event->hash,
-                  event->body, strlen(event->body));
-        event->state = AUDIT_COPYING;
-        if (is_full(&batch))
-            sent = batch_send(&batch, client, false, err);
+    while (sent && more) {
+        more = gather_batch(audit, &batch, &next);
+        sent = batch_send(&batch, client, false, err);
     }
-    sent = sent && batch_send(&batch, client, false, err);
     pthread_mutex_unlock(&audit->lock);
     batch_clear(&batch);
     if (!sent)

@@ -10,6 +10,7 @@
 #include "host/base/memory.h"
 #include "host/change/audit_chain.h"
 #include "host/change/audit_journal.h"
+#include "host/change/history.h"
 
 #define HASH_CHARS (NEAP_HASH_HEX_SIZE - 1)
 #define ROWS_EACH "5000"
@@ -278,17 +279,36 @@ static bool load_rows(void *arg, void (*take)(void *to, const struct chain_recor
     return loaded;
 }
 
+static void on_forgery(void *arg, const struct neap_history_forgery *forgery)
+{
+    neap_chain_finding(arg, forgery->run_id, 0, "history",
+                       "the row %s of %s is forged: role %s wrote it at %s, and no run of neap "
+                       "announced it",
+                       forgery->action, forgery->id, forgery->db_user, forgery->at);
+}
+
+static bool verify_once(const struct neap_audit_verify_opts *opts, const struct chain_rows *rows,
+                        struct neap_audit_report *out, struct neap_error *err)
+{
+    if (!neap_audit_verify_rows(opts, rows, out, err))
+        return false;
+    if (rows == NULL || neap_history_forged(opts->control, on_forgery, out, err))
+        return true;
+    neap_audit_report_clear(out);
+    return false;
+}
+
 bool neap_audit_verify(const struct neap_audit_verify_opts *opts, struct neap_audit_report *out,
                        struct neap_error *err)
 {
     struct chain_rows rows = {.load = load_rows, .arg = opts->control};
     const struct chain_rows *from = opts->control == NULL ? NULL : &rows;
-    if (!neap_audit_verify_rows(opts, from, out, err))
+    if (!verify_once(opts, from, out, err))
         return false;
     if (out->finding_count == 0)
         return true;
     neap_audit_report_clear(out);
-    return neap_audit_verify_rows(opts, from, out, err);
+    return verify_once(opts, from, out, err);
 }
 
 void neap_audit_report_clear(struct neap_audit_report *report)

@@ -10,6 +10,7 @@
 
 #include "bindings/lock/lease.h"
 #include "host/change/actor.h"
+#include "host/change/attempt.h"
 #include "host/change/audit.h"
 #include "host/change/recorder.h"
 #include "host/change/target.h"
@@ -26,6 +27,7 @@ struct neap_change {
     struct lease *lease; /* NULL: nothing can be changed (verify; dry run on a bare target) */
     struct neap_watch *watch;
     struct neap_recorder recorder;
+    struct neap_attempts attempts;
     const struct neap_actor *actor;
     const char *reason, *ticket;
     bool (*is_applied)(void *arg, const char *id); /* for `requires` */
@@ -33,6 +35,8 @@ struct neap_change {
 };
 
 enum neap_direction { NEAP_UP, NEAP_DOWN };
+/* "apply" or "undo": the action in history. */
+const char *neap_unit_action(enum neap_direction direction);
 
 /* One migration, in one direction. */
 struct neap_unit {

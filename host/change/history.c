@@ -19,35 +19,56 @@
     " 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 /* clang-format off: it would break the statements at the macro */
-/* AccessShare on the four tables. Always one row at least: version and head. A
- * migration is partial while a step of it is unsettled and not undone. */
-static const char sql_load[] =
-    "with last as (select distinct on (h.id) h.seq, h.id, h.name, h.action, h.exact_hash,"
-    " h.token_hash, h.run_id, h.actor, h.reason, h.ticket, h.recorded_at, h.duration_ms"
-    " from neap.history h order by h.id, h.seq desc),"
-    " step as (select distinct on (s.id, s.step_index) s.id, s.state, s.token_hash, s.run_id,"
-    " s.recorded_at from neap.step s where not s.settled"
-    " order by s.id, s.step_index, s.seq desc),"
-    " partial as (select distinct on (t.id) t.id, t.token_hash, t.run_id, t.recorded_at"
-    " from step t where t.state operator(pg_catalog.<>) 'undone'::pg_catalog.text"
-    " order by t.id, t.recorded_at desc),"
-    " word as (select coalesce(l.seq, 0::pg_catalog.int8) as seq, coalesce(l.id, p.id) as id,"
-    " coalesce(l.name, '') as name, coalesce(l.action, '') as action, p.id is not null as partial,"
-    " pg_catalog.encode(l.exact_hash, 'hex') as exact_hash,"
-    " pg_catalog.encode(coalesce(p.token_hash, l.token_hash), 'hex') as token_hash,"
-    " coalesce(l.run_id, p.run_id) as run_id, l.actor, l.reason, l.ticket,"
-    " " UTC("coalesce(l.recorded_at, p.recorded_at)") " as at,"
-    " coalesce(l.duration_ms, 0::pg_catalog.int8) as duration_ms"
-    " from last l full join partial p on p.id operator(pg_catalog.=) l.id)"
-    " select m.version, coalesce((select e.hash from neap.event e order by e.position desc"
-    " limit 1), ''), m.environment, w.* from neap.meta m left join word w on true";
+/* AccessShare on the five tables. Always one row at least: version and head. A
+ * migration is partial while a step of it is unsettled and not undone; its row is
+ * forged when no attempt was announced for it. */
+#define SQL_LOAD(forged, announced)                                                               \
+    "with last as (select distinct on (h.id) h.seq, h.id, h.name, h.action, h.exact_hash,"        \
+    " h.token_hash, h.run_id, h.actor, h.reason, h.ticket, h.recorded_at, h.duration_ms,"         \
+    " h.attempt from neap.history h order by h.id, h.seq desc),"                                  \
+    " step as (select distinct on (s.id, s.step_index) s.id, s.state, s.token_hash, s.run_id,"    \
+    " s.recorded_at from neap.step s where not s.settled"                                         \
+    " order by s.id, s.step_index, s.seq desc),"                                                  \
+    " partial as (select distinct on (t.id) t.id, t.token_hash, t.run_id, t.recorded_at"          \
+    " from step t where t.state operator(pg_catalog.<>) 'undone'::pg_catalog.text"                \
+    " order by t.id, t.recorded_at desc),"                                                        \
+    " word as (select coalesce(l.seq, 0::pg_catalog.int8) as seq, coalesce(l.id, p.id) as id,"    \
+    " coalesce(l.name, '') as name, coalesce(l.action, '') as action, p.id is not null as "       \
+    "partial,"                                                                                    \
+    " pg_catalog.encode(l.exact_hash, 'hex') as exact_hash,"                                      \
+    " pg_catalog.encode(coalesce(p.token_hash, l.token_hash), 'hex') as token_hash,"              \
+    " coalesce(l.run_id, p.run_id) as run_id, l.actor, l.reason, l.ticket,"                       \
+    " " UTC(                                                                                      \
+        "coalesce(l.recorded_at, p.recorded_at)") " as at,"                                       \
+                                                  " coalesce(l.duration_ms, 0::pg_catalog.int8) " \
+                                                  "as duration_ms, " forged " as forged"          \
+                                                  " from last l full join partial p on p.id "     \
+                                                  "operator(pg_catalog.=) l.id" announced ")"     \
+                                                  " select m.version, coalesce((select e.hash "   \
+                                                  "from neap.event e order by e.position desc"    \
+                                                  " limit 1), ''), m.environment, w.* from "      \
+                                                  "neap.meta m left join word w on true"
+
+#define ANNOUNCED(row)                                                                     \
+    " left join neap.attempt a on a.attempt operator(pg_catalog.=) " row ".attempt"        \
+    " and a.id operator(pg_catalog.=) " row ".id and a.action operator(pg_catalog.=) " row \
+    ".action and a.run_id operator(pg_catalog.=) " row ".run_id"
+
+static const char sql_load[] = SQL_LOAD("l.id is not null and a.attempt is null", ANNOUNCED("l"));
+/* A schema that was not upgraded yet. */
+static const char sql_load_v1[] = SQL_LOAD("false", "");
 
 /* The columns of sql_load, for every row there ever was. */
 static const char sql_all[] =
     "select m.version, '', m.environment, h.seq, h.id, h.name, h.action, false,"
     " pg_catalog.encode(h.exact_hash, 'hex'), pg_catalog.encode(h.token_hash, 'hex'), h.run_id,"
-    " h.actor, h.reason, h.ticket, " UTC("h.recorded_at") ", h.duration_ms"
-    " from neap.meta m left join neap.history h on true order by h.seq";
+    " h.actor, h.reason, h.ticket, " UTC(
+        "h.recorded_at") ", h.duration_ms, false"
+                         " from neap.meta m left join neap.history h on true order by h.seq";
+
+static const char sql_forged[] = "select h.seq, h.id, h.action, h.run_id, h.db_user, " UTC(
+    "h.recorded_at") " from neap.history h" ANNOUNCED("h") " where a.attempt is null order by "
+                                                           "h.seq";
 /* clang-format on */
 
 static const char sql_mark[] =
@@ -69,20 +90,22 @@ enum load_column {
     LOAD_REASON,
     LOAD_TICKET,
     LOAD_AT,
-    LOAD_DURATION
+    LOAD_DURATION,
+    LOAD_FORGED
 };
 
-/* RowExclusive on neap.history. require_xid raises unless the transaction is the
- * one that the host began. */
+/* RowExclusive on neap.history and neap.event, KEY SHARE on the lease's row. */
 static const char sql_record[] =
-    "insert into neap.history (attempt, id, name, action, exact_hash, token_hash, bundle, summary,"
-    " run_id, actor, reason, ticket, duration_ms, lease_token, xid, lsn, system_identifier)"
-    " select $1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text,"
-    " $5::pg_catalog.bytea, $6::pg_catalog.bytea, $7::pg_catalog.bytea, $8::pg_catalog.text,"
-    " $9::pg_catalog.text, $10::pg_catalog.text, $11::pg_catalog.text, $12::pg_catalog.text,"
-    " $13::pg_catalog.int8, $14::pg_catalog.int8, neap.require_xid($15::pg_catalog.text),"
-    " $16::pg_catalog.pg_lsn, s.system_identifier::pg_catalog.text"
-    " from pg_catalog.pg_control_system() s";
+    "select neap.record($1::pg_catalog.uuid, $2::pg_catalog.bytea, $3::pg_catalog.text,"
+    " $4::pg_catalog.text, $5::pg_catalog.text, $6::pg_catalog.bytea, $7::pg_catalog.bytea,"
+    " $8::pg_catalog.bytea, $9::pg_catalog.text, $10::pg_catalog.text, $11::pg_catalog.text,"
+    " $12::pg_catalog.text, $13::pg_catalog.int8, $14::pg_catalog.int8, $15::pg_catalog.text,"
+    " $16::pg_catalog.bool, $17::pg_catalog._int8, $18::pg_catalog._text,"
+    " $19::pg_catalog._text)";
+
+static const char sql_record_events[] =
+    "select neap.record_events($1::pg_catalog.uuid, $2::pg_catalog.bytea,"
+    " $3::pg_catalog._int8, $4::pg_catalog._text, $5::pg_catalog._text)";
 
 static const char sql_has_attempt[] =
     "select exists (select from neap.history h"
@@ -148,6 +171,7 @@ static void read_row(const struct pg_op *op, int row, struct neap_history_row *o
         .at = copy_cell(op, row, LOAD_AT),
         .duration_ms = pg_cell_int(op, row, LOAD_DURATION),
     };
+    out->forged = pg_cell_bool(op, row, LOAD_FORGED);
     out->state = state_of(out->action, pg_cell_bool(op, row, LOAD_PARTIAL));
     read_hash(op, row, LOAD_EXACT, &out->exact);
     read_hash(op, row, LOAD_TOKEN, &out->token);
@@ -201,20 +225,31 @@ static bool read_rows(const struct pg_op *op, struct neap_history *out, struct n
     return true;
 }
 
+/* A table is not there: the schema is of an earlier version, or there is none. */
+static bool load_earlier(struct pg_client *control, const char *sql, struct pg_op **op,
+                         struct neap_error *err)
+{
+    int64_t version = 0;
+    pg_failure_clear(control);
+    return neap_history_version(control, &version, err) &&
+           (version == 0 || pg_exec_text(control, sql, 0, NULL, op, err));
+}
+
 /* A target without schema neap is an answer, not an error. */
-static bool load_rows(struct pg_client *control, const char *sql, struct neap_history *out,
-                      struct neap_error *err)
+static bool load_rows(struct pg_client *control, const char *sql, const char *earlier_sql,
+                      struct neap_history *out, struct neap_error *err)
 {
     struct neap_error cause = {0};
     struct pg_op *op = NULL;
     *out = (struct neap_history){0};
     bool loaded = pg_exec_text(control, sql, 0, NULL, &op, &cause);
-    if (loaded) {
-        loaded = read_rows(op, out, &cause);
-    } else if (neap_history_is_missing(&cause)) {
-        pg_failure_clear(control);
-        loaded = true;
+    if (!loaded && neap_history_is_missing(&cause)) {
+        neap_error_clear(&cause);
+        pg_op_free(op);
+        op = NULL;
+        loaded = load_earlier(control, earlier_sql, &op, &cause);
     }
+    loaded = loaded && (op == NULL || read_rows(op, out, &cause));
     pg_op_free(op);
     if (!loaded) {
         neap_history_explain_rights(control, &cause);
@@ -226,7 +261,7 @@ static bool load_rows(struct pg_client *control, const char *sql, struct neap_hi
 
 bool neap_history_load(struct pg_client *control, struct neap_history *out, struct neap_error *err)
 {
-    if (!load_rows(control, sql_load, out, err))
+    if (!load_rows(control, sql_load, sql_load_v1, out, err))
         return false;
     if (out->count > 1)
         qsort(out->rows, out->count, sizeof *out->rows, compare_rows);
@@ -236,7 +271,34 @@ bool neap_history_load(struct pg_client *control, struct neap_history *out, stru
 
 bool neap_history_all(struct pg_client *control, struct neap_history *out, struct neap_error *err)
 {
-    return load_rows(control, sql_all, out, err);
+    return load_rows(control, sql_all, sql_all, out, err);
+}
+
+bool neap_history_forged(struct pg_client *control,
+                         void (*fn)(void *arg, const struct neap_history_forgery *forgery),
+                         void *arg, struct neap_error *err)
+{
+    struct pg_op *op = NULL;
+    struct neap_error cause = {0};
+    bool asked = pg_exec_text(control, sql_forged, 0, NULL, &op, &cause);
+    for (int row = 0; asked && row < pg_rows(op); row++) {
+        struct neap_history_forgery forgery = {.seq = pg_cell_int(op, row, 0),
+                                               .id = pg_cell(op, row, 1),
+                                               .action = pg_cell(op, row, 2),
+                                               .run_id = pg_cell(op, row, 3),
+                                               .db_user = pg_cell(op, row, 4),
+                                               .at = pg_cell(op, row, 5)};
+        fn(arg, &forgery);
+    }
+    pg_op_free(op);
+    if (!asked && neap_history_is_missing(&cause)) { /* before there were attempts */
+        pg_failure_clear(control);
+        asked = true;
+    }
+    if (!asked)
+        neap_error_move(err, &cause);
+    neap_error_clear(&cause);
+    return asked;
 }
 
 const struct neap_history_row *neap_history_find(const struct neap_history *history, const char *id)
@@ -264,8 +326,7 @@ void neap_history_clear(struct neap_history *history)
     *history = (struct neap_history){0};
 }
 
-bool neap_history_mark(struct pg_client *control, const char *environment,
-                       struct neap_error *err)
+bool neap_history_mark(struct pg_client *control, const char *environment, struct neap_error *err)
 {
     return pg_exec_text(control, sql_mark, 1, &environment, NULL, err);
 }
@@ -281,13 +342,21 @@ static struct pg_param hash_param(const struct neap_hash *hash)
     return bytes_param(hash == NULL ? NULL : hash->bytes, NEAP_HASH_SIZE);
 }
 
-bool neap_history_record(struct pg_client *client, const struct neap_history_entry *entry,
-                         struct neap_error *err)
+/* A statement under way, and what it carries beside the events. */
+struct record {
+    struct pg_client *client;
+    const struct neap_history_entry *entry;
+};
+
+static bool send_record(const struct record *record, const char *const arrays[3],
+                        struct neap_error *err)
 {
+    const struct neap_history_entry *entry = record->entry;
     char *duration = neap_format("%lld", (long long)entry->duration_ms);
     char *token = neap_format("%lld", (long long)entry->lease_token);
     const struct pg_param params[] = {
-        PG_TEXT(entry->attempt),
+        PG_TEXT(entry->attempt->uuid),
+        hash_param(&entry->attempt->secret),
         PG_TEXT(entry->id),
         PG_TEXT(entry->name),
         PG_TEXT(entry->action),
@@ -295,23 +364,50 @@ bool neap_history_record(struct pg_client *client, const struct neap_history_ent
         hash_param(entry->token),
         bytes_param(entry->bundle, entry->bundle_length),
         PG_TEXT(entry->summary),
-        PG_TEXT(entry->run_id),
         PG_TEXT(entry->actor),
         PG_TEXT(entry->reason),
         PG_TEXT(entry->ticket),
         PG_TEXT(duration),
         PG_TEXT(token),
         PG_TEXT(entry->xid),
-        PG_TEXT(entry->lsn),
+        PG_TEXT(entry->settle_steps ? "true" : "false"),
+        PG_TEXT(arrays[0]),
+        PG_TEXT(arrays[1]),
+        PG_TEXT(arrays[2]),
     };
     struct pg_statement statement = {.sql = sql_record,
                                      .params = params,
                                      .call_id = -1,
                                      .param_count = sizeof params / sizeof params[0]};
-    bool sent = pg_send(client, &statement, NULL, err);
+    bool sent = pg_send(record->client, &statement, NULL, err);
     free(duration);
     free(token);
     return sent;
+}
+
+static bool send_events(void *arg, const char *const arrays[3], bool last, struct neap_error *err)
+{
+    const struct record *record = arg;
+    if (last)
+        return send_record(record, arrays, err);
+    const struct pg_param params[] = {
+        PG_TEXT(record->entry->attempt->uuid),
+        hash_param(&record->entry->attempt->secret),
+        PG_TEXT(arrays[0]),
+        PG_TEXT(arrays[1]),
+        PG_TEXT(arrays[2]),
+    };
+    struct pg_statement statement = {
+        .sql = sql_record_events, .params = params, .call_id = -1, .param_count = 5};
+    return pg_send(record->client, &statement, NULL, err);
+}
+
+bool neap_history_record(struct pg_client *client, const struct neap_history_entry *entry,
+                         struct neap_audit *audit, struct neap_error *err)
+{
+    struct record record = {.client = client, .entry = entry};
+    struct neap_audit_carrier carrier = {.send = send_events, .arg = &record};
+    return neap_audit_carry(audit, &carrier, err);
 }
 
 bool neap_history_has_attempt(struct pg_client *control, const char *attempt, bool *found,

@@ -9,8 +9,10 @@
 
 #include "bindings/pg/pg_client.h"
 #include "host/base/hash.h"
+#include "host/change/attempt.h"
+#include "host/change/audit.h"
 
-#define NEAP_SCHEMA_VERSION 1
+#define NEAP_SCHEMA_VERSION 2
 
 enum neap_history_state {
     NEAP_STATE_PENDING, /* never applied, or undone */
@@ -27,6 +29,7 @@ struct neap_history_row {
     enum neap_history_state state;
     struct neap_hash exact, token;
     char *run_id, *actor, *reason, *ticket, *at; /* NULL when none; `at` UTC */
+    bool forged;        /* the host never announced it (attempt.h) */
     int64_t duration_ms;
 };
 
@@ -38,6 +41,8 @@ struct neap_history {
     char target_head[NEAP_HASH_HEX_SIZE]; /* last event hash in neap.event, or "" */
 };
 
+/* The version of schema neap; 0 when there is none. */
+bool neap_history_version(struct pg_client *control, int64_t *version, struct neap_error *err);
 /* Creates or upgrades schema neap, in one short transaction with a lock timeout;
  * nothing is sent when it is current. history.version when it is newer than we
  * know. Safe with 64 runners at once. */
@@ -49,6 +54,15 @@ bool neap_history_load(struct pg_client *control, struct neap_history *out,
 /* Every row there ever was, oldest first; no last words, no head. */
 bool neap_history_all(struct pg_client *control, struct neap_history *out,
                       struct neap_error *err);
+/* A row that no announced attempt stands behind. Borrowed. */
+struct neap_history_forgery {
+    int64_t seq;
+    const char *id, *action, *run_id, *db_user, *at;
+};
+/* Calls `fn` for each, oldest first. None where the schema is older than attempts. */
+bool neap_history_forged(struct pg_client *control,
+                         void (*fn)(void *arg, const struct neap_history_forgery *forgery),
+                         void *arg, struct neap_error *err);
 /* Marks the target as this environment's, for ever: the first mark stays. A copy
  * of production that is reached as staging is told by it. */
 bool neap_history_mark(struct pg_client *control, const char *environment,
@@ -59,21 +73,24 @@ void neap_history_clear(struct neap_history *history);
 
 /* What is to be recorded; borrowed. */
 struct neap_history_entry {
-    const char *attempt;   /* uuid: how an unknown COMMIT is settled */
+    const struct neap_attempt *attempt; /* registered for this id and action */
     const char *id, *name, *action;
-    const char *run_id, *actor, *reason, *ticket, *summary;
+    const char *actor, *reason, *ticket, *summary;
     const struct neap_hash *exact, *token;
     const void *bundle;    /* neap_source_bundle, or NULL */
     size_t bundle_length;
     int64_t duration_ms;
     const char *xid;       /* the row is written only in this transaction; NULL: any */
-    int64_t lease_token;
-    const char *lsn;       /* NULL */
+    int64_t lease_token;   /* the fence: lease.lost when it is no longer that */
+    bool settle_steps;     /* the migration's rows in neap.step are settled with it */
 };
-/* Queues the row on `client`; does not wait. When the transaction is not `xid`
- * the statement fails: db.escaped. All names in it are schema-qualified. */
+/* Queues one statement on `client` that passes the fence, writes the row and the
+ * events of `audit` not yet in the target (NULL: none), and settles the steps; does
+ * not wait. Events that fill more than one statement go before it. Errors, when
+ * they come: lease.lost, db.escaped (the transaction is not `xid`), history.forged
+ * (the attempt is not registered). All names in it are schema-qualified. */
 bool neap_history_record(struct pg_client *client, const struct neap_history_entry *entry,
-                         struct neap_error *err);
+                         struct neap_audit *audit, struct neap_error *err);
 /* Is the attempt's row there? A COMMIT that is still under way does not show:
  * after a lost connection call lease_refence first, which waits for it. */
 bool neap_history_has_attempt(struct pg_client *control, const char *attempt, bool *found,
@@ -102,8 +119,6 @@ bool neap_history_step(struct pg_client *control, const struct neap_step_row *ro
 /* Steps of migrations that are not settled (partial), or of `id` when given. */
 bool neap_history_steps(struct pg_client *control, const char *id, struct neap_step_rows *out,
                         struct neap_error *err);
-/* Queued in the transaction that records the whole: its steps are settled. */
-bool neap_history_steps_settle(struct pg_client *client, const char *id, struct neap_error *err);
 void neap_step_rows_clear(struct neap_step_rows *rows);
 
 /* Among the history's own files: the schema or a table of it is not there. */

@@ -2,8 +2,10 @@
  *
  * Schema neap: its tables and functions, made once per target in one short
  * transaction. The functions raise with SQLSTATEs of our own (NP001 db.escaped,
- * NP002 lease.lost), so that a guard in a pipeline stops what follows it. Each
- * sets its own search_path: it is called inside a script's transaction.
+ * NP002 lease.lost, NP003 history.forged), so that a guard in a pipeline stops what
+ * follows it. Each sets its own search_path: it is called inside a script's
+ * transaction. What that transaction writes of ours goes through functions of
+ * the schema's owner, so that the role that runs scripts needs no right on a table.
  */
 #include "host/change/history.h"
 
@@ -21,7 +23,9 @@
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
 
-static const char *const schema_sql[] = {
+/* Version 1. A version that was installed somewhere is not edited: the next one
+ * alters it, and a new target goes through them all. */
+static const char *const tables_sql[] = {
     "create schema neap",
     "create table neap.meta ("
     " version pg_catalog.int4 not null,"
@@ -88,11 +92,95 @@ static const char *const schema_sql[] = {
     NULL,
 };
 
+/* Version 2: a row of history needs a one-time secret, whose hash the host gave to
+ * neap.attempt over the control session. Rows from before get an attempt that no
+ * secret fits. */
+static const char *const attempts_sql[] = {
+    "create table neap.attempt ("
+    " attempt pg_catalog.uuid primary key,"
+    " secret_hash pg_catalog.bytea not null,"
+    " run_id pg_catalog.text not null,"
+    " id pg_catalog.text not null,"
+    " action pg_catalog.text not null,"
+    " registered_by pg_catalog.text not null default session_user,"
+    " registered_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp())",
+    "create trigger append_only before update or delete or truncate on neap.attempt"
+    " for each statement execute function neap.append_only()",
+    "insert into neap.attempt (attempt, secret_hash, run_id, id, action)"
+    " select h.attempt, '', h.run_id, h.id, h.action from neap.history h",
+    "create function neap.record_events(of_attempt pg_catalog.uuid, secret pg_catalog.bytea,"
+    " seqs pg_catalog._int8, hashes pg_catalog._text, bodies pg_catalog._text)"
+    " returns pg_catalog.void language plpgsql security definer"
+    " set search_path = pg_catalog, pg_temp as $$\n"
+    "declare own_run text := (select a.run_id from neap.attempt a\n"
+    "                         where a.attempt = of_attempt and a.secret_hash = sha256(secret));\n"
+    "begin\n"
+    "  if own_run is null then\n"
+    "    raise exception 'the record was not announced by the host' using errcode = 'NP003';\n"
+    "  end if;\n"
+    "  insert into neap.event (run_id, seq, hash, body)\n"
+    "    select own_run, e.seq, e.hash, e.body\n"
+    "    from rows from (unnest(seqs), unnest(hashes), unnest(bodies)) with ordinality\n"
+    "      as e (seq, hash, body, n)\n"
+    "    order by e.n\n"
+    "    on conflict (run_id, seq) do nothing;\n"
+    "end $$",
+    /* One statement for all that commits with the work. */
+    "create function neap.record(new_attempt pg_catalog.uuid, secret pg_catalog.bytea,"
+    " new_id pg_catalog.text, new_name pg_catalog.text, new_action pg_catalog.text,"
+    " new_exact pg_catalog.bytea, new_token pg_catalog.bytea, new_bundle pg_catalog.bytea,"
+    " new_summary pg_catalog.text, new_actor pg_catalog.text, new_reason pg_catalog.text,"
+    " new_ticket pg_catalog.text, new_duration_ms pg_catalog.int8, held pg_catalog.int8,"
+    " began_xid pg_catalog.text, settles pg_catalog.bool, seqs pg_catalog._int8,"
+    " hashes pg_catalog._text, bodies pg_catalog._text)"
+    " returns pg_catalog.void language plpgsql security definer"
+    " set search_path = pg_catalog, pg_temp as $$\n"
+    "begin\n"
+    "  perform neap.fence(held);\n"
+    "  insert into neap.history (attempt, id, name, action, exact_hash, token_hash, bundle,\n"
+    "      summary, run_id, actor, reason, ticket, duration_ms, lease_token, xid,\n"
+    "      system_identifier)\n"
+    "    select a.attempt, a.id, new_name, a.action, new_exact, new_token, new_bundle,\n"
+    "      new_summary, a.run_id, new_actor, new_reason, new_ticket, new_duration_ms, held,\n"
+    "      neap.require_xid(began_xid), s.system_identifier::text\n"
+    "    from neap.attempt a, pg_control_system() s\n"
+    "    where a.attempt = new_attempt and a.secret_hash = sha256(secret)\n"
+    "      and a.id = new_id and a.action = new_action;\n"
+    "  if not found then\n"
+    "    raise exception 'the record was not announced by the host' using errcode = 'NP003',\n"
+    "      detail = format('It is %s of %s.', new_action, new_id);\n"
+    "  end if;\n"
+    "  if settles then\n"
+    "    update neap.step s set settled = true\n"
+    "      where not s.settled and ltrim(s.id, '0') = ltrim(new_id, '0');\n"
+    "  end if;\n"
+    "  perform neap.record_events(new_attempt, secret, seqs, hashes, bodies);\n"
+    "end $$",
+    "alter function neap.fence(pg_catalog.int8) security definer",
+    "revoke all on all functions in schema neap from public",
+    NULL,
+};
+
+/* In the order of a new target. The version is set at the end of each. */
+static const struct schema_part {
+    int version;
+    const char *const *sql;
+} schema_parts[] = {
+    {1, tables_sql},
+    {1, neap_audit_schema_sql},
+    {1, lease_schema_sql},
+    {2, attempts_sql},
+};
+
 /* AccessShare on neap.meta. */
 static const char sql_version[] = "select m.version from neap.meta m";
 
-static const char sql_meta[] = "insert into neap.meta (version, neap_version)"
-                               " values (" TEXT(NEAP_SCHEMA_VERSION) ", '" NEAP_VERSION "')";
+static const char sql_meta[] =
+    "insert into neap.meta (version, neap_version)"
+    " values (" TEXT(NEAP_SCHEMA_VERSION) ", '" NEAP_VERSION "')"
+                                          " on conflict ((true)) do update"
+                                          " set version = excluded.version, neap_version = "
+                                          "excluded.neap_version";
 
 static bool is_state(const struct neap_error *err, const char *const *states)
 {
@@ -131,8 +219,7 @@ void neap_history_explain_rights(struct pg_client *control, struct neap_error *e
                     database, user, user);
 }
 
-/* 0: not installed. */
-static bool load_version(struct pg_client *control, int64_t *version, struct neap_error *err)
+bool neap_history_version(struct pg_client *control, int64_t *version, struct neap_error *err)
 {
     struct neap_error cause = {0};
     struct pg_op *op = NULL;
@@ -162,9 +249,17 @@ static bool send_all(struct pg_client *control, const char *const *statements,
     return true;
 }
 
-/* The whole of it in one pipeline: over a slow link the installation costs a
+static bool send_parts(struct pg_client *control, int64_t version, struct neap_error *err)
+{
+    bool sent = true;
+    for (size_t i = 0; sent && i < sizeof schema_parts / sizeof schema_parts[0]; i++)
+        sent = schema_parts[i].version <= version || send_all(control, schema_parts[i].sql, err);
+    return sent;
+}
+
+/* What `version` lacks, in one pipeline: over a slow link the installation costs a
  * few round trips and holds its locks no longer. */
-static bool install_once(struct pg_client *control, struct neap_error *err)
+static bool install_once(struct pg_client *control, int64_t version, struct neap_error *err)
 {
     static const char *const begin[] = {"begin", "set local lock_timeout = '2s'",
                                         "set local statement_timeout = '10s'",
@@ -172,9 +267,7 @@ static bool install_once(struct pg_client *control, struct neap_error *err)
     static const char *const end[] = {sql_meta, "commit", NULL};
     struct neap_error cause = {0};
     bool installed = pg_pipeline_begin(control, &cause) && send_all(control, begin, &cause) &&
-                     send_all(control, schema_sql, &cause) &&
-                     send_all(control, neap_audit_schema_sql, &cause) &&
-                     send_all(control, lease_schema_sql, &cause) && send_all(control, end, &cause);
+                     send_parts(control, version, &cause) && send_all(control, end, &cause);
     installed = pg_pipeline_end(control, installed ? &cause : NULL) && installed;
     if (!installed && cause.code == NEAP_OK && pg_failure(control) != NULL)
         neap_error_copy(&cause, pg_failure(control));
@@ -205,9 +298,10 @@ bool neap_history_install(struct pg_client *control, struct neap_error *err)
     for (;;) {
         int64_t version;
         struct neap_error cause = {0};
-        if (!load_version(control, &version, err) || !neap_history_check_version(version, err))
+        if (!neap_history_version(control, &version, err) ||
+            !neap_history_check_version(version, err))
             return false;
-        if (version == NEAP_SCHEMA_VERSION || install_once(control, &cause))
+        if (version == NEAP_SCHEMA_VERSION || install_once(control, version, &cause))
             return true;
         bool again = is_race(&cause) && neap_clock_ms() < deadline_ms;
         if (!again) {

@@ -27,11 +27,6 @@ static const char sql_steps[] =
     " pg_catalog.ltrim($1::pg_catalog.text, '0'))"
     " order by s.id, s.step_index, s.seq desc";
 
-/* RowExclusive on neap.step. */
-static const char sql_settle[] =
-    "update neap.step set settled = true where not settled and"
-    " pg_catalog.ltrim(id, '0') operator(pg_catalog.=) pg_catalog.ltrim($1::pg_catalog.text, '0')";
-
 bool neap_history_step(struct pg_client *control, const struct neap_step_row *row,
                        struct neap_error *err)
 {
@@ -96,12 +91,6 @@ bool neap_history_steps(struct pg_client *control, const char *id, struct neap_s
         neap_error_move(err, &cause);
     neap_error_clear(&cause);
     return loaded;
-}
-
-bool neap_history_steps_settle(struct pg_client *client, const char *id, struct neap_error *err)
-{
-    const char *params[] = {id};
-    return pg_send_text(client, sql_settle, 1, params, err);
 }
 
 void neap_step_rows_clear(struct neap_step_rows *rows)

@@ -153,7 +153,7 @@ bool neap_change_dry_run(struct neap_change *change, const struct neap_unit *uni
     neap_recorder_begin(&change->recorder, change->run, false);
     change->run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
     *failed = count;
-    bool done = neap_tx_begin(&tx, change, change->env->lock_timeout_ms, err);
+    bool done = neap_tx_begin(&tx, change, NULL, change->env->lock_timeout_ms, err);
     for (size_t i = 0; done && i < count; i++) {
         done = try_unit(&tx, &units[i], report, err);
         if (!done)

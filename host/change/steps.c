@@ -352,12 +352,14 @@ static bool record_whole(struct walk *walk, int64_t began_ms, struct neap_outcom
     struct neap_history_entry entry;
     void *bundle = NULL;
     arm_deadline(walk);
-    bool done =
-        neap_tx_begin(&tx, walk->change, neap_unit_lock_timeout_ms(walk->change, walk->def), err) &&
-        neap_unit_entry(walk->change, walk->unit, walk->def, &entry, &bundle, err);
+    struct neap_attempt_key key = {walk->unit->id, neap_unit_action(walk->unit->direction)};
+    int64_t lock_timeout_ms = neap_unit_lock_timeout_ms(walk->change, walk->def);
+    bool done = neap_tx_begin(&tx, walk->change, &key, lock_timeout_ms, err) &&
+                neap_unit_entry(walk->change, walk->unit, walk->def, &entry, &bundle, err);
     if (done) {
         entry.duration_ms = neap_clock_ms() - began_ms;
-        done = neap_tx_record(&tx, &entry, true, err) && neap_tx_end(&tx, walk->unit, outcome, err);
+        entry.settle_steps = true;
+        done = neap_tx_record(&tx, &entry, err) && neap_tx_end(&tx, walk->unit, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);

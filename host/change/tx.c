@@ -104,13 +104,15 @@ static bool send_limits(struct neap_tx *tx, int64_t lock_timeout_ms, struct neap
     return sent;
 }
 
-bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change, int64_t lock_timeout_ms,
+bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change,
+                   const struct neap_attempt_key *key, int64_t lock_timeout_ms,
                    struct neap_error *err)
 {
     memset(tx, 0, sizeof *tx);
     tx->change = change;
-    neap_uuid(tx->attempt);
-    if (!neap_target_work(change->target, err))
+    if (!neap_target_work(change->target, err) ||
+        (key != NULL && !neap_attempts_take(&change->attempts, change->target->control,
+                                            change->run->id, key, &tx->attempt, err)))
         return false;
     tx->work = change->target->work;
     pg_failure_clear(tx->work);
@@ -223,21 +225,20 @@ static bool send_own_ground(struct neap_tx *tx, struct neap_error *err)
     return true;
 }
 
-bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, bool settle_steps,
-                    struct neap_error *err)
+bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, struct neap_error *err)
 {
     struct neap_change *change = tx->change;
     if (!pg_settle(tx->work, err) || !neap_audit_sync(change->audit, err))
         return false;
-    entry->attempt = tx->attempt;
+    entry->attempt = &tx->attempt;
     entry->xid = tx->xid;
     entry->lease_token = lease_token(change->lease);
     tx->copied = true;
-    /* The fence again: the script could reach the lease's row as well. */
-    return send_own_ground(tx, err) && lease_fence(change->lease, tx->work, err) &&
-           neap_history_record(tx->work, entry, err) &&
-           (!settle_steps || neap_history_steps_settle(tx->work, entry->id, err)) &&
-           neap_audit_copy(change->audit, tx->work, err) && pg_settle(tx->work, err);
+    /* It passes the fence again: the script could reach the lease's row as well. */
+    bool sent =
+        send_own_ground(tx, err) && neap_history_record(tx->work, entry, change->audit, err);
+    neap_hash_wipe(&tx->attempt.secret);
+    return sent && pg_settle(tx->work, err);
 }
 
 struct commit_wait {
@@ -331,7 +332,7 @@ static bool ask_attempt(struct neap_tx *tx, bool *committed, struct neap_error *
     bool decided = lease_refence(change->lease, control, REFENCE_WAIT_MS, err) ||
                    err->code == NEAP_ERR_LEASE_LOST;
     pg_failure_clear(control);
-    bool asked = decided && neap_history_has_attempt(control, tx->attempt, committed, err);
+    bool asked = decided && neap_history_has_attempt(control, tx->attempt.uuid, committed, err);
     pg_cleanup(control, false);
     return asked;
 }

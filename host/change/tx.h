@@ -11,7 +11,7 @@
 struct neap_tx {
     struct neap_change *change;
     struct pg_client *work;
-    char attempt[NEAP_UUID_SIZE];
+    struct neap_attempt attempt;
     char xid[24]; /* as the server gave it right after BEGIN; "" until its answer */
     int backend_pid;
     bool unreplicated; /* the server said so while COMMIT waited */
@@ -21,14 +21,14 @@ struct neap_tx {
 enum neap_commit { NEAP_COMMIT_DONE, NEAP_COMMIT_REFUSED, NEAP_COMMIT_UNKNOWN };
 
 /* Queues BEGIN, the limits, the fence and the role on a work session that is as
- * the host set it; does not wait for the answers. */
-bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change, int64_t lock_timeout_ms,
+ * the host set it; does not wait for the answers. `key`: what will be recorded; its
+ * attempt is announced before (waits for that). NULL: nothing will be. */
+bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change,
+                   const struct neap_attempt_key *key, int64_t lock_timeout_ms,
                    struct neap_error *err);
 /* Writes what must commit with the work: history row, settled steps, events;
- * waits for all answers. The journal is durable before. `settle_steps` ends the
- * unit's rows in neap.step. */
-bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, bool settle_steps,
-                    struct neap_error *err);
+ * waits for all answers. The journal is durable before. */
+bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, struct neap_error *err);
 /* COMMIT, alone. DONE: tag COMMIT and idle. REFUSED: the server rolled back, the
  * error says why. UNKNOWN: the connection was lost or silent; ask
  * neap_tx_settle. */

@@ -43,6 +43,11 @@ json_t *neap_unit_fields(const struct neap_unit *unit)
     return fields;
 }
 
+const char *neap_unit_action(enum neap_direction direction)
+{
+    return direction == NEAP_UP ? "apply" : "undo";
+}
+
 bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
                      const struct neap_script_def *def, struct neap_history_entry *entry,
                      void **bundle, struct neap_error *err)
@@ -54,8 +59,7 @@ bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *u
     *entry = (struct neap_history_entry){
         .id = unit->id,
         .name = unit->name,
-        .action = unit->direction == NEAP_UP ? "apply" : "undo",
-        .run_id = change->run->id,
+        .action = neap_unit_action(unit->direction),
         .actor = change->actor->name,
         .reason = change->reason,
         .ticket = change->ticket != NULL ? change->ticket : def->ticket,
@@ -102,8 +106,9 @@ static void name_deferred(const struct neap_unit *unit, const struct pg_op *defe
     neap_error_clear(err);
     neap_error_copy(err, cause);
     neap_error_where(err, unit->source->files[0].path, 0);
-    neap_error_hint(err, "A deferred constraint does not hold at the end of `%s`; mend the script, "
-                         "then run it again.",
+    neap_error_hint(err,
+                    "A deferred constraint does not hold at the end of `%s`; mend the script, "
+                    "then run it again.",
                     unit->direction == NEAP_UP ? "up" : "down");
 }
 
@@ -167,7 +172,7 @@ bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_o
     tx->copied = false;
     outcome->unreplicated = tx->unreplicated;
     json_t *fields = neap_unit_fields(unit);
-    neap_json_set(fields, "attempt", neap_json_text(tx->attempt));
+    neap_json_set(fields, "attempt", neap_json_text(tx->attempt.uuid));
     if (tx->unreplicated)
         neap_json_set(fields, "unreplicated", json_true());
     neap_audit_add(change->audit, "step.committed", fields);
@@ -188,7 +193,8 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
     int64_t began_ms = neap_clock_ms();
     change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
     neap_recorder_begin(&change->recorder, change->run, false);
-    bool done = neap_tx_begin(&tx, change, neap_unit_lock_timeout_ms(change, def), err) &&
+    struct neap_attempt_key key = {unit->id, neap_unit_action(unit->direction)};
+    bool done = neap_tx_begin(&tx, change, &key, neap_unit_lock_timeout_ms(change, def), err) &&
                 run_body(&tx, unit, script, err) &&
                 neap_unit_entry(change, unit, def, &entry, &bundle, err);
     outcome->statements = change->recorder.statement_count;
@@ -197,10 +203,10 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
         entry.duration_ms = neap_clock_ms() - began_ms;
         neap_recorder_flush(&change->recorder);
         json_t *fields = neap_unit_fields(unit);
-        neap_json_set(fields, "attempt", neap_json_text(tx.attempt));
+        neap_json_set(fields, "attempt", neap_json_text(tx.attempt.uuid));
         neap_json_set(fields, "xid", neap_json_text(tx.xid));
         neap_audit_add(change->audit, "step.commit", fields);
-        done = neap_tx_record(&tx, &entry, false, err) && neap_tx_end(&tx, unit, outcome, err);
+        done = neap_tx_record(&tx, &entry, err) && neap_tx_end(&tx, unit, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);

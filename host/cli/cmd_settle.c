@@ -30,7 +30,6 @@ static bool record(struct neap_session *session, const struct neap_plan_item *it
         .id = item->id,
         .name = item->name,
         .action = action,
-        .run_id = change->run->id,
         .actor = change->actor->name,
         .reason = change->reason,
         .ticket = change->ticket,
@@ -38,11 +37,13 @@ static bool record(struct neap_session *session, const struct neap_plan_item *it
         .token = item->file != NULL ? &item->source.token : &item->row->token,
         .bundle = bundle,
         .bundle_length = length,
+        .settle_steps = settle,
     };
+    struct neap_attempt_key key = {item->id, action};
     struct neap_outcome outcome = {0};
     struct neap_unit unit = {.id = item->id, .name = item->name, .source = &item->source};
-    bool done = neap_tx_begin(&tx, change, change->env->lock_timeout_ms, err) &&
-                neap_tx_record(&tx, &entry, settle, err) && neap_tx_end(&tx, &unit, &outcome, err);
+    bool done = neap_tx_begin(&tx, change, &key, change->env->lock_timeout_ms, err) &&
+                neap_tx_record(&tx, &entry, err) && neap_tx_end(&tx, &unit, &outcome, err);
     if (!done)
         neap_tx_rollback(&tx);
     free(bundle);
@@ -122,7 +123,8 @@ static bool check_repair(const struct settlement *settlement, const struct neap_
                          struct neap_error *err)
 {
     bool applied = strcmp(settlement->action, "repair.applied") == 0;
-    if (item->state != (applied ? NEAP_STATE_APPLIED : NEAP_STATE_PENDING))
+    if (item->problem == NEAP_PROBLEM_FORGED ||
+        item->state != (applied ? NEAP_STATE_APPLIED : NEAP_STATE_PENDING))
         return true;
     neap_error_set(err, NEAP_ERR_USAGE, "migration %s is %s already", item->id,
                    applied ? "applied" : "pending");

@@ -13,7 +13,7 @@
 static enum cli_colour colour_of(const struct neap_plan_item *item)
 {
     if (item->problem == NEAP_PROBLEM_CHANGED || item->problem == NEAP_PROBLEM_MISSING ||
-        item->state == NEAP_STATE_PARTIAL)
+        item->problem == NEAP_PROBLEM_FORGED || item->state == NEAP_STATE_PARTIAL)
         return CLI_RED;
     if (item->problem != NEAP_PROBLEM_NONE || item->state == NEAP_STATE_PENDING)
         return CLI_YELLOW;
@@ -62,6 +62,7 @@ static bool is_disputed(const struct neap_plan *plan)
     for (size_t i = 0; i < plan->count; i++)
         if (plan->items[i].problem == NEAP_PROBLEM_CHANGED ||
             plan->items[i].problem == NEAP_PROBLEM_MISSING ||
+            plan->items[i].problem == NEAP_PROBLEM_FORGED ||
             plan->items[i].problem == NEAP_PROBLEM_ORDER)
             return true;
     return false;

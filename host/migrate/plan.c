@@ -12,7 +12,7 @@
 
 const char *neap_problem_name(enum neap_problem problem)
 {
-    static const char *const names[] = {NULL, "cosmetic", "changed", "missing", "order"};
+    static const char *const names[] = {NULL, "cosmetic", "changed", "missing", "order", "forged"};
     return names[problem];
 }
 
@@ -35,6 +35,8 @@ bool neap_plan_was_applied(const struct neap_plan_item *item)
 
 static enum neap_problem judge(const struct neap_plan_item *item)
 {
+    if (item->row != NULL && item->row->forged)
+        return NEAP_PROBLEM_FORGED;
     if (item->row == NULL || item->state == NEAP_STATE_PENDING)
         return NEAP_PROBLEM_NONE;
     if (item->file == NULL)
@@ -50,7 +52,8 @@ static enum neap_problem judge(const struct neap_plan_item *item)
 /* An undone migration whose file is gone is nobody's concern. */
 static bool is_settled(const struct neap_plan_item *item)
 {
-    return item->file == NULL && item->state == NEAP_STATE_PENDING;
+    return item->file == NULL && item->state == NEAP_STATE_PENDING &&
+           item->problem == NEAP_PROBLEM_NONE;
 }
 
 static bool add_item(struct neap_plan *plan, const struct neap_migration *file,
@@ -76,7 +79,8 @@ static void mark_late(struct neap_plan *plan)
         struct neap_plan_item *item = &plan->items[i];
         if (item->state == NEAP_STATE_APPLIED)
             applied_after = true;
-        else if (item->state == NEAP_STATE_PENDING && applied_after)
+        else if (item->state == NEAP_STATE_PENDING && item->problem == NEAP_PROBLEM_NONE &&
+                 applied_after)
             item->problem = NEAP_PROBLEM_ORDER;
     }
 }
@@ -172,6 +176,26 @@ static bool refuse_missing(const struct neap_plan_item *item, struct neap_error 
     return false;
 }
 
+/* What somebody else wrote is believed in neither direction. */
+static bool check_forged(const struct neap_plan *plan, struct neap_error *err)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct neap_plan_item *item = &plan->items[i];
+        if (item->problem != NEAP_PROBLEM_FORGED)
+            continue;
+        neap_error_set(err, NEAP_ERR_HISTORY_FORGED,
+                       "the record that migration %s is %s was not written by neap", item->id,
+                       neap_state_name(item->state));
+        neap_error_hint(err,
+                        "Find out who wrote it: `neap audit verify` names the role. Then say what "
+                        "is true of the target: `neap repair %s --mark applied|pending --reason "
+                        "TEXT`.",
+                        item->id);
+        return false;
+    }
+    return true;
+}
+
 /* Nothing is applied on top of what is not known. */
 static bool check_applied(const struct neap_plan *plan, struct neap_error *err)
 {
@@ -218,7 +242,8 @@ bool neap_plan_up(const struct neap_plan *plan, const struct neap_selection *sel
 {
     struct neap_plan_item *to = NULL, *only = NULL;
     if (!need_item(plan, selection->to, &to, err) ||
-        !need_item(plan, selection->only, &only, err) || !check_applied(plan, err))
+        !need_item(plan, selection->only, &only, err) || !check_forged(plan, err) ||
+        !check_applied(plan, err))
         return false;
     struct neap_plan_item **items = neap_alloc((plan->count + 1) * sizeof(struct neap_plan_item *));
     *count = 0;
@@ -256,7 +281,7 @@ bool neap_plan_down(const struct neap_plan *plan, const struct neap_selection *s
     struct neap_plan_item *to = NULL, *only = NULL;
     bool everything = is_before_all(plan, selection->to);
     if ((!everything && !need_item(plan, selection->to, &to, err)) ||
-        !need_item(plan, selection->only, &only, err))
+        !need_item(plan, selection->only, &only, err) || !check_forged(plan, err))
         return false;
     struct neap_plan_item **items = neap_alloc((plan->count + 1) * sizeof(struct neap_plan_item *));
     *count = 0;

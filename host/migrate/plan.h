@@ -17,6 +17,7 @@ enum neap_problem {
     NEAP_PROBLEM_CHANGED,  /* applied, and the file now means something else */
     NEAP_PROBLEM_MISSING,  /* applied, and there is no file */
     NEAP_PROBLEM_ORDER,    /* pending, and older than one that is applied */
+    NEAP_PROBLEM_FORGED,   /* its last word in history is not one of neap's */
 };
 /* "changed"; NULL for none. */
 const char *neap_problem_name(enum neap_problem problem);
@@ -57,11 +58,11 @@ struct neap_selection {
     const char *only;
 };
 /* The items to apply, in order; partial ones are among them, to be gone on with.
- * Errors: history.changed and history.missing (what is applied must be known
- * before more is), history.order, history.unknown. The caller frees *out. */
+ * Errors: history.forged, history.changed and history.missing (what is applied
+ * must be known before more is), history.order, history.unknown. The caller frees *out. */
 bool neap_plan_up(const struct neap_plan *plan, const struct neap_selection *selection,
                   struct neap_plan_item ***out, size_t *count, struct neap_error *err);
-/* The items to undo, last id first. */
+/* The items to undo, last id first. Errors: history.forged, history.unknown. */
 bool neap_plan_down(const struct neap_plan *plan, const struct neap_selection *selection,
                     struct neap_plan_item ***out, size_t *count, struct neap_error *err);
 

@@ -166,6 +166,7 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     neap_actor_open(&session->actor);
     if (!open_journal(session, err))
         return false;
+    session->dry_run = opts->dry_run;
     bool install = !opts->bare && !opts->dry_run;
     bool lease = !opts->bare && (install || session->history.installed);
     limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
@@ -190,6 +191,20 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     return true;
 }
 
+/* All rows that the plan will write, at once: the first step's own statements hide
+ * the round trip. */
+static bool announce(struct neap_session *session, struct neap_plan_item *const *items,
+                     size_t count, const char *action, struct neap_error *err)
+{
+    struct neap_attempt_key *keys = neap_alloc((count + 1) * sizeof *keys);
+    for (size_t i = 0; i < count; i++)
+        keys[i] = (struct neap_attempt_key){items[i]->id, action};
+    bool sent = neap_attempts_announce(&session->change.attempts, session->target->control,
+                                       neap_loop_run(session->loop)->id, keys, count, err);
+    free(keys);
+    return sent;
+}
+
 bool neap_session_plan(struct neap_session *session, struct neap_plan_item *const *items,
                        size_t count, const char *action, struct neap_error *err)
 {
@@ -211,7 +226,8 @@ bool neap_session_plan(struct neap_session *session, struct neap_plan_item *cons
     neap_json_set(fields, "action", neap_json_text(action));
     neap_json_set(fields, "migrations", list);
     neap_audit_add(session->audit, "run.plan", fields);
-    return neap_audit_sync(session->audit, err);
+    return neap_audit_sync(session->audit, err) &&
+           (session->dry_run || announce(session, items, count, action, err));
 }
 
 static bool load_stored(struct neap_session *session, const char *id, struct neap_source *out,
@@ -293,6 +309,7 @@ bool neap_session_end(struct neap_session *session, int exit_status, const struc
     lease_release(session->lease); /* first: the watch may close the control session */
     neap_watch_end(session->watch);
     neap_recorder_clear(&session->change.recorder);
+    neap_attempts_clear(&session->change.attempts);
     neap_audit_close(session->audit);
     neap_plan_clear(&session->plan);
     neap_history_clear(&session->history);

@@ -23,6 +23,7 @@ struct neap_session {
     struct neap_watch *watch;
     struct neap_actor actor;
     struct neap_change change;
+    bool dry_run;
     bool begun; /* run.begin is in the chain */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * History against a real server: installation by many at once and with few
- * rights, what is applied, the guard on the transaction, steps.
+ * History against a real server: installation by many at once, with few rights and
+ * over an earlier version, what is applied, the guard on the transaction, the right
+ * to write a row, steps.
  */
 #include "tests/unit/pg_fixture.h"
 
@@ -12,15 +13,38 @@
 
 static const struct neap_hash test_hash = {.bytes = {1, 2, 3}};
 
-static struct neap_history_entry entry_of(const char *id, const char *action)
+static void must(struct pg_scene *scene, bool did)
 {
-    static char attempt[NEAP_UUID_SIZE];
-    neap_uuid(attempt);
-    return (struct neap_history_entry){.attempt = attempt,
+    if (!did)
+        fail_msg("%s (%s)", scene->err.message, scene->err.detail ? scene->err.detail : "");
+}
+
+/* The schema, and a lease with the token of entry_of. */
+static void install(struct pg_scene *scene)
+{
+    must(scene, neap_history_install(scene->client, &scene->err));
+    pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at)"
+                       " values (1, 'x', 'r1', 0, 'infinity') on conflict do nothing");
+}
+
+static void announce(struct pg_scene *scene, const char *id, const char *action,
+                     struct neap_attempt *out)
+{
+    struct neap_attempts attempts = {0};
+    struct neap_attempt_key key = {id, action};
+    must(scene, neap_attempts_take(&attempts, scene->client, "r1", &key, out, &scene->err));
+    neap_attempts_clear(&attempts);
+}
+
+static struct neap_history_entry entry_of(struct pg_scene *scene, const char *id,
+                                          const char *action)
+{
+    static struct neap_attempt attempt;
+    announce(scene, id, action, &attempt);
+    return (struct neap_history_entry){.attempt = &attempt,
                                        .id = id,
                                        .name = "users",
                                        .action = action,
-                                       .run_id = "r1",
                                        .actor = "alice",
                                        .reason = "because",
                                        .summary = "Users",
@@ -30,15 +54,9 @@ static struct neap_history_entry entry_of(const char *id, const char *action)
                                        .lease_token = 1};
 }
 
-static void must(struct pg_scene *scene, bool did)
-{
-    if (!did)
-        fail_msg("%s (%s)", scene->err.message, scene->err.detail ? scene->err.detail : "");
-}
-
 static void record(struct pg_scene *scene, const struct neap_history_entry *entry)
 {
-    must(scene, neap_history_record(scene->client, entry, &scene->err));
+    must(scene, neap_history_record(scene->client, entry, NULL, &scene->err));
     must(scene, pg_settle(scene->client, &scene->err));
 }
 
@@ -68,14 +86,14 @@ static void test_history__the_last_word_counts(void **state)
 {
     struct pg_scene *scene = *state;
     struct neap_history history;
-    must(scene, neap_history_install(scene->client, &scene->err));
+    install(scene);
     static const char *const words[][2] = {
         {"0010", "apply"},    {"9", "apply"},   {"0001", "apply"}, {"0001", "undo"},
         {"0002", "apply"},    {"0002", "undo"}, {"2", "apply"},    {"0003", "repair.pending"},
         {"0004", "baseline"},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        struct neap_history_entry entry = entry_of(words[i][0], words[i][1]);
+        struct neap_history_entry entry = entry_of(scene, words[i][0], words[i][1]);
         record(scene, &entry);
     }
     must(scene, neap_history_load(scene->client, &history, &scene->err));
@@ -104,10 +122,12 @@ static void test_history__the_last_word_counts(void **state)
 static void test_history__rows_are_never_changed(void **state)
 {
     struct pg_scene *scene = *state;
-    static const char *const tries[] = {"delete from neap.history",
-                                        "update neap.history set id = ''", "truncate neap.history",
-                                        "delete from neap.event", "truncate neap.event"};
-    must(scene, neap_history_install(scene->client, &scene->err));
+    static const char *const tries[] = {
+        "delete from neap.history", "update neap.history set id = ''",
+        "truncate neap.history",    "delete from neap.event",
+        "truncate neap.event",      "update neap.attempt set id = ''",
+        "delete from neap.attempt"};
+    install(scene);
     for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
         assert_false(pg_exec_text(scene->client, tries[i], 0, NULL, NULL, &scene->err));
         assert_non_null(strstr(scene->err.message, "append-only"));
@@ -120,7 +140,7 @@ static void test_history__a_row_belongs_to_its_transaction(void **state)
     struct pg_scene *scene = *state;
     struct pg_op *op = NULL;
     bool found;
-    must(scene, neap_history_install(scene->client, &scene->err));
+    install(scene);
     /* A hostile search_path changes nothing. */
     pg_scene_do(scene, "create schema if not exists evil");
     pg_scene_do(scene, "create or replace function evil.clock_timestamp() returns timestamptz"
@@ -129,24 +149,25 @@ static void test_history__a_row_belongs_to_its_transaction(void **state)
     pg_scene_do(scene, "set local search_path = evil, pg_catalog");
     must(scene, pg_exec_text(scene->client, "select pg_current_xact_id()::text", 0, NULL, &op,
                              &scene->err));
-    struct neap_history_entry entry = entry_of("0100", "apply");
+    struct neap_history_entry entry = entry_of(scene, "0100", "apply");
     char xid[32];
     snprintf(xid, sizeof xid, "%s", pg_cell(op, 0, 0));
     pg_op_free(op);
     entry.xid = xid;
     record(scene, &entry);
     pg_scene_do(scene, "commit");
-    must(scene, neap_history_has_attempt(scene->client, entry.attempt, &found, &scene->err));
+    must(scene, neap_history_has_attempt(scene->client, entry.attempt->uuid, &found, &scene->err));
     assert_true(found);
 
     /* The script committed behind the host's back. */
-    struct neap_history_entry escaped = entry_of("0101", "apply");
+    struct neap_history_entry escaped = entry_of(scene, "0101", "apply");
     escaped.xid = xid;
-    assert_true(neap_history_record(scene->client, &escaped, &scene->err));
+    assert_true(neap_history_record(scene->client, &escaped, NULL, &scene->err));
     assert_false(pg_settle(scene->client, &scene->err));
     assert_int_equal(scene->err.code, NEAP_ERR_DB_ESCAPED);
     pg_failure_clear(scene->client);
-    must(scene, neap_history_has_attempt(scene->client, escaped.attempt, &found, &scene->err));
+    must(scene,
+         neap_history_has_attempt(scene->client, escaped.attempt->uuid, &found, &scene->err));
     assert_false(found);
 }
 
@@ -155,12 +176,12 @@ static void test_history__the_stored_copy_comes_back(void **state)
     struct pg_scene *scene = *state;
     void *bytes;
     size_t length;
-    must(scene, neap_history_install(scene->client, &scene->err));
-    struct neap_history_entry entry = entry_of("0200", "apply");
+    install(scene);
+    struct neap_history_entry entry = entry_of(scene, "0200", "apply");
     entry.bundle = "a\0\xff'\\";
     entry.bundle_length = 5;
     record(scene, &entry);
-    struct neap_history_entry undo = entry_of("0200", "undo");
+    struct neap_history_entry undo = entry_of(scene, "0200", "undo");
     record(scene, &undo);
     must(scene, neap_history_bundle(scene->client, "200", &bytes, &length, &scene->err));
     assert_int_equal(length, 5);
@@ -187,7 +208,7 @@ static void test_history__steps_are_partial_until_settled(void **state)
     struct pg_scene *scene = *state;
     struct neap_step_rows steps;
     struct neap_history history;
-    must(scene, neap_history_install(scene->client, &scene->err));
+    install(scene);
     step(scene, "0300", 0, "intent");
     step(scene, "0300", 0, "done");
     step(scene, "0300", 1, "intent");
@@ -205,9 +226,9 @@ static void test_history__steps_are_partial_until_settled(void **state)
     assert_string_equal(row->action, "");
     neap_history_clear(&history);
 
+    struct neap_history_entry entry = entry_of(scene, "0300", "apply");
     pg_scene_do(scene, "begin");
-    must(scene, neap_history_steps_settle(scene->client, "0300", &scene->err));
-    struct neap_history_entry entry = entry_of("0300", "apply");
+    entry.settle_steps = true;
     record(scene, &entry);
     pg_scene_do(scene, "commit");
     must(scene, neap_history_steps(scene->client, "0300", &steps, &scene->err));
@@ -228,14 +249,149 @@ static void test_history__a_newer_schema_is_refused(void **state)
     neap_history_clear(&history);
     assert_false(neap_history_install(scene->client, &scene->err));
     assert_int_equal(scene->err.code, NEAP_ERR_HISTORY_VERSION);
-    pg_scene_do(scene, "update neap.meta set version = 1");
+    pg_scene_do(scene, "update neap.meta set version = 2");
+}
+
+/* What an earlier neap left behind. */
+static void go_back_to_version_1(struct pg_scene *scene)
+{
+    static const char *const statements[] = {
+        "drop function neap.record", "drop function neap.record_events", "drop table neap.attempt",
+        "alter function neap.fence(int8) security invoker", "update neap.meta set version = 1"};
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
+        pg_scene_do(scene, statements[i]);
+}
+
+static void test_history__an_earlier_version_is_upgraded(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_history history;
+    pg_scene_do(scene, "drop schema if exists neap cascade");
+    install(scene);
+    struct neap_history_entry entry = entry_of(scene, "0001", "apply");
+    record(scene, &entry);
+    go_back_to_version_1(scene);
+    /* Looked at as it is ... */
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_true(history.installed);
+    assert_int_equal(history.count, 1);
+    assert_false(history.rows[0].forged);
+    neap_history_clear(&history);
+    assert_int_equal(pg_scene_int(scene, "select version from neap.meta"), 1);
+    /* ... and upgraded by whoever changes something. */
+    install(scene);
+    assert_int_equal(pg_scene_int(scene, "select version from neap.meta"), NEAP_SCHEMA_VERSION);
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_int_equal(history.count, 1);
+    assert_false(history.rows[0].forged);
+    neap_history_clear(&history);
+    struct neap_history_entry undo = entry_of(scene, "0001", "undo");
+    record(scene, &undo);
+    /* The attempt that the upgrade made up for the old row fits no secret. */
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.attempt"
+                                         " where secret_hash = '' and id = '0001'"),
+                     1);
+}
+
+static void refuse(struct pg_scene *scene, const struct neap_history_entry *entry)
+{
+    assert_true(neap_history_record(scene->client, entry, NULL, &scene->err));
+    assert_false(pg_settle(scene->client, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_HISTORY_FORGED);
+    neap_error_clear(&scene->err);
+    pg_failure_clear(scene->client);
+}
+
+static void test_history__a_row_needs_its_own_secret(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_attempt known, guessed;
+    install(scene);
+    announce(scene, "0400", "apply", &known);
+    struct neap_history_entry entry = entry_of(scene, "0401", "apply");
+    guessed = known;
+    guessed.secret.bytes[31] ^= 1;
+    entry.attempt = &guessed;
+    entry.id = "0400";
+    refuse(scene, &entry);
+    entry.attempt = &known;
+    entry.id = "0401";
+    refuse(scene, &entry); /* another migration */
+    entry.id = "0400";
+    entry.action = "undo";
+    refuse(scene, &entry); /* another action */
+    entry.action = "apply";
+    record(scene, &entry);
+    assert_true(neap_history_record(scene->client, &entry, NULL, &scene->err));
+    assert_false(pg_settle(scene->client, &scene->err)); /* a second time */
+    assert_string_equal(scene->err.sqlstate, "23505");
+    pg_failure_clear(scene->client);
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.history where id like '040%'"),
+                     1);
+}
+
+static void count_forgery(void *arg, const struct neap_history_forgery *forgery)
+{
+    int *count = arg;
+    if (strcmp(forgery->id, "0500") == 0 && strcmp(forgery->run_id, "r1") == 0)
+        ++*count;
+}
+
+static void test_history__a_row_that_nobody_announced_is_forged(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_history history;
+    int count = 0;
+    install(scene);
+    pg_scene_do(scene, "insert into neap.history (attempt, id, name, action, run_id, xid,"
+                       " system_identifier) values (gen_random_uuid(), '0500', 'n', 'apply',"
+                       " 'r1', '1', '1')");
+    /* An attempt for another migration stands behind none. */
+    struct neap_history_entry entry = entry_of(scene, "0501", "apply");
+    char sql[300];
+    snprintf(sql, sizeof sql,
+             "insert into neap.history (attempt, id, name, action, run_id, xid,"
+             " system_identifier) values ('%s', '0500', 'n', 'undo', 'r1', '1', '1')",
+             entry.attempt->uuid);
+    pg_scene_do(scene, sql);
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_true(neap_history_find(&history, "0500")->forged);
+    neap_history_clear(&history);
+    must(scene, neap_history_forged(scene->client, count_forgery, &count, &scene->err));
+    assert_int_equal(count, 2);
+    struct neap_history_entry settled = entry_of(scene, "0500", "repair.pending");
+    record(scene, &settled);
+    must(scene, neap_history_load(scene->client, &history, &scene->err));
+    assert_false(neap_history_find(&history, "0500")->forged);
+    neap_history_clear(&history);
+}
+
+static void test_history__attempts_are_announced_together(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_attempts attempts = {0};
+    struct neap_attempt first, second, retry;
+    const struct neap_attempt_key keys[] = {{"0600", "apply"}, {"0601", "apply"}};
+    install(scene);
+    must(scene, neap_attempts_announce(&attempts, scene->client, "r6", keys, 2, &scene->err));
+    must(scene, neap_attempts_take(&attempts, scene->client, "r6", &keys[1], &second, &scene->err));
+    must(scene, neap_attempts_take(&attempts, scene->client, "r6", &keys[0], &first, &scene->err));
+    assert_string_not_equal(first.uuid, second.uuid);
+    assert_false(neap_hash_equal(&first.secret, &second.secret));
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.attempt where run_id = 'r6'"),
+                     2);
+    must(scene, neap_attempts_take(&attempts, scene->client, "r6", &keys[0], &retry, &scene->err));
+    assert_string_not_equal(first.uuid, retry.uuid);
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.attempt where run_id = 'r6'"),
+                     3);
+    neap_attempts_clear(&attempts);
 }
 
 static void test_history__five_thousand_rows_are_quick(void **state)
 {
     struct pg_scene *scene = *state;
     struct neap_history history;
-    must(scene, neap_history_install(scene->client, &scene->err));
+    install(scene);
     pg_scene_do(scene,
                 "insert into neap.history (attempt, id, name, action, exact_hash, token_hash,"
                 " run_id, xid, system_identifier) select gen_random_uuid(),"
@@ -303,8 +459,8 @@ static void test_history__a_missing_right_names_the_grant(void **state)
     assert_non_null(strstr(scene->err.hint, "GRANT CREATE ON DATABASE \"postgres\" TO \"plain\""));
     must(scene, pg_exec_text(super, "grant create on database postgres to plain", 0, NULL, NULL,
                              &scene->err));
-    must(scene, neap_history_install(scene->client, &scene->err));
-    struct neap_history_entry entry = entry_of("0001", "apply");
+    install(scene);
+    struct neap_history_entry entry = entry_of(scene, "0001", "apply");
     record(scene, &entry);
     pg_close(scene->client);
     scene->client = super;
@@ -333,11 +489,20 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "install") == 0)
         return install_alone(argv[2]);
     const struct CMUnitTest tests[] = {
-        CASE(an_empty_target_is_no_error), CASE(the_last_word_counts),
-        CASE(rows_are_never_changed),      CASE(a_row_belongs_to_its_transaction),
-        CASE(the_stored_copy_comes_back),  CASE(steps_are_partial_until_settled),
-        CASE(a_newer_schema_is_refused),   CASE(five_thousand_rows_are_quick),
-        CASE(many_install_at_once),        CASE(a_missing_right_names_the_grant),
+        CASE(an_empty_target_is_no_error),
+        CASE(the_last_word_counts),
+        CASE(rows_are_never_changed),
+        CASE(a_row_belongs_to_its_transaction),
+        CASE(the_stored_copy_comes_back),
+        CASE(steps_are_partial_until_settled),
+        CASE(an_earlier_version_is_upgraded),
+        CASE(a_row_needs_its_own_secret),
+        CASE(a_row_that_nobody_announced_is_forged),
+        CASE(attempts_are_announced_together),
+        CASE(a_newer_schema_is_refused),
+        CASE(five_thousand_rows_are_quick),
+        CASE(many_install_at_once),
+        CASE(a_missing_right_names_the_grant),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }
