@@ -110,9 +110,10 @@ static void test_pg_client__sqlstates_are_classified(void **state)
         {"do $$ begin raise exception 'x' using errcode = '40P01'; end $$", NEAP_ERR_LOCK_DEADLOCK},
         {"do $$ begin raise exception 'x' using errcode = '40001'; end $$",
          NEAP_ERR_DB_SERIALIZATION},
-        {"select set_config('statement_timeout', '50', false), pg_sleep(0)", NEAP_OK},
+        {"select set_config('statement_timeout', '500', false), pg_sleep(0)", NEAP_OK},
         {"select pg_sleep(5)", NEAP_ERR_RUN_DEADLINE},
         {"select pg_cancel_backend(pg_backend_pid()), pg_sleep(1)", NEAP_ERR_DB_QUERY},
+        {"reset statement_timeout", NEAP_OK},
         {"vacuum", NEAP_OK},
     };
     struct pg_scene *scene = *state;
