@@ -34,6 +34,15 @@ local roles_sql = [[
          rolreplication AS replication, rolbypassrls AS bypassrls
     FROM pg_catalog.pg_roles]]
 
+local acting_sql = [[
+  SELECT pg_catalog.current_setting('role') AS role,
+         pg_catalog.current_setting('row_security') AS row_security]]
+
+-- For the transaction: a rollback to a savepoint takes it back, too.
+local act_sql = [[
+  SELECT pg_catalog.set_config('role', $1, true) AS role,
+         pg_catalog.set_config('row_security', $2, true) AS row_security]]
+
 local COMMANDS = { r = "SELECT", a = "INSERT", w = "UPDATE", d = "DELETE", ["*"] = "ALL" }
 
 local ROLE_FLAGS = {
@@ -213,5 +222,22 @@ return function(expect, ask, db)
       text.fail("grant: expected %s not to have %s on %s, found it has", role,
         privilege:upper(), shown)
     end
+  end
+
+  -- A failure inside ends the transaction or its savepoint, and the role with it,
+  -- unless the script catches it: hence the way back in either case.
+  function expect.as(role, fn)
+    local known, suggestion = ask.named(db:query(roles_sql), text.name("as", role))
+    if not known then
+      text.fail("role %s: not found%s", role, suggestion)
+    end
+    local before = db:row(acting_sql)
+    db:row(act_sql, role, "on")
+    local ok, why = pcall(fn)
+    if not ok then
+      pcall(db.row, db, act_sql, before.role, before.row_security)
+      error(why, 0)
+    end
+    db:row(act_sql, before.role, before.row_security)
   end
 end

@@ -230,6 +230,21 @@ function expect.grant(role, privilege, object) end
 ---@param object string
 function expect.no_grant(role, privilege, object) end
 
+---Runs `fn` as a role, under its row security: it sees what the role sees.
+---
+---The session must be allowed to SET ROLE. In verify neap has row_security off, so
+---that no policy hides rows in silence; in here it is on.
+---
+---Raises: expect.failed, db.query, what `fn` raised
+---```lua
+---expect.as("shop_app", function()
+---  expect.count("SELECT FROM shop.orders", 0)
+---end)
+---```
+---@param role string
+---@param fn fun()
+function expect.as(role, fn) end
+
 ---Expects two values to be equal, tables in depth.
 ---
 ---Raises: expect.failed

@@ -307,6 +307,43 @@ add("expect a plan and a time", "tx", function(db, expect)
     tostring(err))
 end)
 
+local function acting(db)
+  local row = db:row [[SELECT current_user::text AS who, current_setting('role') AS role,
+    current_setting('row_security') AS rls]]
+  return ("%s %s %s"):format(row.who, row.role, row.rls)
+end
+
+add("expect as a role", "tx", function(db, expect)
+  schema(db)
+  db:exec "CREATE ROLE shop_plain"
+  db:exec "GRANT USAGE ON SCHEMA ai TO shop_plain"
+  db:exec "GRANT SELECT, INSERT ON ai.users TO shop_plain"
+  db:exec "INSERT INTO ai.users (id, email) VALUES (1, 'a'), (2, 'b')"
+  db:exec "ALTER TABLE ai.users ENABLE ROW LEVEL SECURITY"
+  db:exec "CREATE POLICY own ON ai.users USING (id = 2)"
+  db:exec "SET LOCAL row_security = off"
+  local before = acting(db)
+  expect.as("shop_plain", function()
+    assert(acting(db) == "shop_plain shop_plain on", acting(db))
+    expect.rows("SELECT id FROM ai.users", { { id = 2 } })
+    local ok, err = db:savepoint(function()
+      db:exec "INSERT INTO ai.users (id, email) VALUES (3, 'c')"
+    end)
+    assert(not ok and err.sqlstate == "42501", tostring(err))
+  end)
+  assert(acting(db) == before, acting(db))
+  expect.count("ai.users", 2)
+  fails("count of ai.users: expected 2, found 1", expect.as, "shop_plain", function()
+    expect.count("ai.users", 2)
+  end)
+  assert(acting(db) == before, acting(db))
+  db:savepoint(function()
+    expect.as("shop_plain", function() db:exec "SELECT 1 / 0" end)
+  end)
+  assert(acting(db) == before, acting(db))
+  fails("role shop_plan: not found; did you mean shop_plain?", expect.as, "shop_plan", print)
+end)
+
 add("expect works in verify", "verify", function(_, expect)
   expect.table "pg_catalog.pg_class"
   expect.count("pg_catalog.pg_am", { min = 1 })
