@@ -5,6 +5,7 @@ exclude_files = { "build*/**" }
 -- What the script contract gives to a migration (host/script).
 local contract = { "migration", "runbook", "irreversible", "unverified", "neap", "env" }
 files["migrations/**"] = { read_globals = contract }
+files["lib/**"] = { read_globals = contract }
 files["runbooks/**"] = { read_globals = contract }
 files["stdlib/neap/**"] = { read_globals = contract }
 files["stdlib/neap/_meta/**"] = { ignore = { "." } }

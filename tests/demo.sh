@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 neap=$(realpath "$1")
 work=$(mktemp -d /tmp/neap-demo-XXXXXX)
-cp -R migrations runbooks "$work"
+cp -R migrations runbooks lib "$work"
 # Nothing of the caller's own targets may reach the demo.
 unset DATABASE_URL PGHOST PGPORT PGUSER PGDATABASE PGSERVICE NEAP_ENV NEAP_PROJECT NEAP_JSON \
     NEAP_QUIET NEAP_VERBOSE NEAP_REASON NEAP_TICKET
@@ -40,9 +40,9 @@ shows() { grep -q -- "$1" "$work/out" || fail "the output does not show: $1"; }
 
 say "A throwaway PostgreSQL, started by neap"
 run 0 scratch start
-run 0 -e scratch up --reason "the demo"
+run 0 -e scratch up --to 0015 --reason "the demo"
 run 0 -e scratch status
-shows 0006
+shows '15 applied, 1 pending'
 run 0 -e scratch verify
 run 0 -e scratch history
 
@@ -51,28 +51,32 @@ run 0 -e scratch down 2 --reason "the demo goes back"
 run 3 -e scratch status --exit-code
 run 0 -e scratch up --reason "the demo goes on"
 
+say "A change with no way back says so, and stays"
+run 10 -e scratch down --reason "the demo asks for too much"
+shows 'has no way back'
+
 say "A migration that fails halfway leaves nothing behind"
-cat >"$work/migrations/0007_orders.lua" <<'EOF'
---- why: people want to buy
+cat >"$work/migrations/0017_coupons.lua" <<'EOF'
+--- why: people like to pay less
 --- risk: this one is wrong on purpose
 --- locks: none
 return migration {
-  summary = "Orders, with a mistake",
+  summary = "Coupons, with a mistake",
   up = function(db)
-    db:exec "CREATE TABLE shop.orders (sku text REFERENCES shop.products (sku))"
-    db:exec "INSERT INTO shop.orders VALUES ('no-such-product')"
+    db:exec "CREATE TABLE shop.coupons (sku text REFERENCES shop.products (sku))"
+    db:exec "INSERT INTO shop.coupons VALUES ('no-such-product')"
   end,
-  verify = function(_, expect) expect.table "shop.orders" end,
-  down = function(db) db:exec "DROP TABLE shop.orders" end,
+  verify = function(_, expect) expect.table "shop.coupons" end,
+  down = function(db) db:exec "DROP TABLE shop.coupons" end,
 }
 EOF
 run 1 -e scratch up --reason "the demo fails"
-shows 0007
+shows 0017
 shows "neap "
-run 0 scratch psql -- -XAtc "SELECT to_regclass('shop.orders') IS NULL AS nothing_is_left"
+run 0 scratch psql -- -XAtc "SELECT to_regclass('shop.coupons') IS NULL AS nothing_is_left"
 shows '^t$'
 run 3 -e scratch status --exit-code
-rm "$work/migrations/0007_orders.lua"
+rm "$work/migrations/0017_coupons.lua"
 
 say "Every event is in a chain that shows removal, change and reordering"
 run 0 -e scratch audit verify
