@@ -158,8 +158,9 @@ static bool claim_row(struct pg_client *control, const struct lease_opts *opts,
     }
 }
 
-/* What the earlier run left on the server ends before anything of ours begins:
- * an index build outside a transaction holds no fence. */
+/* What earlier runs left on the server ends before anything of ours begins: an
+ * index build outside a transaction holds no fence. It may be an older run's than
+ * the one it was taken from, which ended while it waited as we do. */
 static bool wait_sessions(struct pg_client *control, struct patience *patience,
                           struct lease_row *row, struct neap_error *err)
 {
@@ -170,7 +171,8 @@ static bool wait_sessions(struct pg_client *control, struct patience *patience,
         if (!lease_sql_sessions(control, row, err))
             return false;
         if (over && row->session_count > 0) {
-            char *why = neap_format("Sessions of that run are still at work: %s.", row->sessions);
+            char *why =
+                neap_format("Sessions of a run before are still at work: %s.", row->sessions);
             set_held(row, why, err);
             neap_error_hint(err, "Wait, or end them: `neap lease break --terminate`.");
             free(why);
@@ -396,7 +398,8 @@ bool lease_look(struct pg_client *control, const char *identity, bool *found,
     *out = (struct lease_holder){0};
     if (!lease_sql_look(control, identity, found, &row, err))
         return false;
-    if (row.released)
+    /* Its holder gave up waiting for an older run's sessions: they hold it. */
+    if (row.released && row.earlier_count == 0)
         *found = false;
     if (*found) {
         *out = row.holder;
@@ -438,7 +441,7 @@ bool lease_break(struct pg_client *control, const struct lease_opts *opts, bool 
     if (!lease_sql_look(control, opts->identity, &there, &row, err))
         return false;
     struct patience patience = patience_begin(control, opts->wait_ms);
-    bool held = there && !row.released;
+    bool held = there && (!row.released || row.earlier_count > 0);
     bool broken = !held || ((!terminate || lease_sql_terminate(control, row.holder.run_id, err)) &&
                             break_row(control, &patience, &row, &token, err) &&
                             lease_sql_sessions(control, &row, err) &&

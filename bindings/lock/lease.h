@@ -40,9 +40,10 @@ struct lease;
 
 /* Claims the lease, waiting at most wait_ms and saying for whom each second. A
  * takeover first waits until backends of the earlier run (application_name
- * "neap:<run id>") have ended; of a run through a pooler, those that are idle
- * belong to the pool and are not waited for. Errors: lease.held with the holder
- * (run id, actor, host, pid, since, expiry). `control` is borrowed until release. */
+ * "neap:<run id>"), and of those that one waited for, have ended; of a run through
+ * a pooler, those that are idle belong to the pool and are not waited for. Errors:
+ * lease.held with the holder (run id, actor, host, pid, since, expiry). `control`
+ * is borrowed until release. */
 bool lease_claim(struct pg_client *control, const struct lease_opts *opts, struct lease **out,
                  struct neap_error *err);
 int64_t lease_token(const struct lease *lease);
@@ -63,13 +64,14 @@ bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_
 /* Lets go of it; best effort, at most 2 s. Frees. NULL is allowed. */
 void lease_release(struct lease *lease);
 
-/* *found false: nobody holds it (or never did). */
+/* *found false: nobody holds it (or never did). A run that ended while it waited
+ * for an older one's sessions is its holder until these have ended. */
 bool lease_look(struct pg_client *control, const char *identity, bool *found,
                 struct lease_holder *out, struct neap_error *err);
 /* Ends another's lease whatever its expiry: a new token, then waits for (and
  * with `terminate` ends) the holder's backends, at most opts->wait_ms. When they
  * do not end: lease.held; the lease is expired then, and the next claim waits for
- * them too. Nobody holds it: nothing is done. */
+ * them too. Nobody holds it and no session outlived its run: nothing is done. */
 bool lease_break(struct pg_client *control, const struct lease_opts *opts, bool terminate,
                  struct neap_error *err);
 

@@ -19,6 +19,10 @@ const char *const lease_schema_sql[] = {
     " token pg_catalog.int8 primary key,"
     " identity pg_catalog.text not null,"
     " run_id pg_catalog.text not null,"
+    /* Runs it was taken from whose sessions had not ended: whoever comes next waits
+     * for them too, also when this run ends before they do. Of a run through a
+     * pooler only transactions are left, and the claim waited for those. */
+    " earlier pg_catalog._text not null default '{}',"
     " actor pg_catalog.text,"
     " host pg_catalog.text,"
     " backend_pid pg_catalog.int4 not null,"
@@ -32,7 +36,7 @@ const char *const lease_schema_sql[] = {
     " own_identity pg_catalog.text, own_run pg_catalog.text, own_actor pg_catalog.text,"
     " own_host pg_catalog.text, direct pg_catalog.bool, ttl_ms pg_catalog.int8)"
     " returns pg_catalog.int8 language plpgsql"
-    " set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$\n"
+    " set search_path = pg_catalog, pg_temp set lock_timeout = '500ms' as $$\n"
     "declare\n"
     "  fresh int8 := nextval('neap.lease_token');\n"
     "  own_pid int4 := case when direct then pg_backend_pid() else 0 end;\n"
@@ -47,6 +51,10 @@ const char *const lease_schema_sql[] = {
     "      on conflict do nothing;\n"
     "  else\n"
     "    update neap.lease l set token = fresh, identity = own_identity, run_id = own_run,\n"
+    "        earlier = array(select r\n"
+    "          from unnest(l.earlier || case when l.backend_pid <> 0 then l.run_id end) r\n"
+    "          where r <> own_run and exists (select from pg_stat_activity a\n"
+    "            where a.application_name = 'neap:' || r and a.datname = current_database())),\n"
     "        actor = own_actor, host = own_host, backend_pid = own_pid,\n"
     "        backend_start = own_start, acquired_at = clock_timestamp(),\n"
     "        beat_at = clock_timestamp(), expires_at = expiry, released_at = null\n"
@@ -57,7 +65,7 @@ const char *const lease_schema_sql[] = {
     "  return case when found then fresh else 0 end;\n"
     "end $$",
     "create function neap.break_lease(seen pg_catalog.int8) returns pg_catalog.int8"
-    " language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$\n"
+    " language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '500ms' as $$\n"
     "declare fresh int8 := nextval('neap.lease_token');\n"
     "begin\n"
     "  update neap.lease l set token = fresh, expires_at = '-infinity', released_at = null\n"
@@ -101,28 +109,39 @@ const char lease_sql_fence[] = "select neap.fence($1::pg_catalog.int8)";
     " where a.pid operator(pg_catalog.=) l.backend_pid and (a.backend_start is null" \
     " or a.backend_start operator(pg_catalog.=) l.backend_start))"
 
-/* The sessions of run RUN that may still do something. An idle one that a pooler
- * keeps has the name of whom it served last, long after that run's end. */
-#define SESSIONS(run, pooled)                                                          \
-    "select pg_catalog.count(*) as count, pg_catalog.string_agg(pg_catalog.concat("    \
-    "'pid ', a.pid, ' (', coalesce(a.state, '?'), ')'), ', ') as list"                 \
-    " from pg_catalog.pg_stat_activity a"                                              \
-    " where a.application_name operator(pg_catalog.=) pg_catalog.concat('neap:', " run \
-    ") and a.datname operator(pg_catalog.=) pg_catalog.current_database()"             \
-    " and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()"                   \
-    " and not (" pooled " and coalesce(a.state, '?') operator(pg_catalog.=) 'idle')"
+#define OF_EARLIER(earlier)                                                    \
+    "a.application_name operator(pg_catalog.=) any (select pg_catalog.concat(" \
+    "'neap:', r) from pg_catalog.unnest(" earlier ") r)"
+#define OF_RUN(run) "a.application_name operator(pg_catalog.=) pg_catalog.concat('neap:', " run ")"
+#define EARLIER "(select l.earlier from neap.lease l)"
+
+/* The sessions of `run` and of the runs in `earlier` that may still do something. An
+ * idle one that a pooler keeps has the name of whom it served last, long after that
+ * run's end. */
+#define SESSIONS(earlier, run, pooled)                                                   \
+    "select pg_catalog.count(*) as count, pg_catalog.string_agg(pg_catalog.concat("      \
+    "'pid ', a.pid, ' (', coalesce(a.state, '?'), ')'), ', ') as list,"                  \
+    " pg_catalog.count(*) filter (where " OF_EARLIER(                                    \
+        earlier) ") as earlier"                                                          \
+                 " from pg_catalog.pg_stat_activity a"                                   \
+                 " where a.datname operator(pg_catalog.=) pg_catalog.current_database()" \
+                 " and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()"        \
+                 " and (" OF_EARLIER(earlier) " or " OF_RUN(                             \
+                     run) " and not (" pooled                                            \
+                          " and coalesce(a.state, '?') operator(pg_catalog.=) 'idle'))"
 
 static const char sql_look[] =
     "select l.token, l.run_id, l.actor, l.host, l.backend_pid, " UTC("l.acquired_at") ", " UTC(
         "l.expires_at") ", l.expires_at operator(pg_catalog.<) "
                         "pg_catalog.clock_timestamp(), " IS_GONE
                         ", l.identity operator(pg_catalog.<>) $1::pg_catalog.text,"
-                        " l.released_at is not null, s.count, s.list from neap.lease l, lateral "
+                        " l.released_at is not null, s.count, s.list, s.earlier from neap.lease l, "
+                        "lateral "
                         "(" SESSIONS(
-                            "l.run_id",
+                            "l.earlier", "l.run_id",
                             "l.backend_pid operator(pg_catalog.=) 0::pg_catalog.int4") ") s";
 
-static const char sql_sessions[] = SESSIONS("$1::pg_catalog.text", "$2::pg_catalog.bool");
+static const char sql_sessions[] = SESSIONS(EARLIER, "$1::pg_catalog.text", "$2::pg_catalog.bool");
 
 static const char sql_claim[] =
     "select neap.claim_lease($1::pg_catalog.int8, $2::pg_catalog.bool, $3::pg_catalog.text,"
@@ -134,10 +153,9 @@ static const char sql_break[] = "select neap.break_lease($1::pg_catalog.int8)";
 static const char sql_terminate[] =
     "select pg_catalog.count(pg_catalog.pg_terminate_backend(a.pid))"
     " from pg_catalog.pg_stat_activity a"
-    " where a.application_name operator(pg_catalog.=) pg_catalog.concat('neap:',"
-    " $1::pg_catalog.text)"
-    " and a.datname operator(pg_catalog.=) pg_catalog.current_database()"
-    " and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()";
+    " where a.datname operator(pg_catalog.=) pg_catalog.current_database()"
+    " and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()"
+    " and (" OF_EARLIER(EARLIER) " or " OF_RUN("$1::pg_catalog.text") ")";
 
 static char *copy_cell(const struct pg_op *op, int column)
 {
@@ -160,6 +178,7 @@ static void read_row(const struct pg_op *op, struct lease_row *out)
         .released = pg_cell_bool(op, 0, 10),
         .session_count = (int)pg_cell_int(op, 0, 11),
         .sessions = copy_cell(op, 12),
+        .earlier_count = (int)pg_cell_int(op, 0, 13),
     };
 }
 

@@ -308,6 +308,37 @@ static void test_lease__idle_sessions_of_a_pool_are_not_waited_for(void **state)
     pg_close(pooled);
 }
 
+/* B took it from A and ended while it waited for A's session; C waits for it too. */
+static void test_lease__sessions_of_older_runs_are_waited_for(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts b = opts_of("b"), c = opts_of("c");
+    struct pg_client *left = open_as(scene, "a");
+    struct lease_holder holder;
+    struct lease *lease = NULL;
+    bool found;
+    pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at)"
+                       " values (nextval('neap.lease_token'), '" IDENTITY "', 'a', 1,"
+                       " '-infinity')");
+    b.wait_ms = c.wait_ms = 300;
+    assert_false(lease_claim(scene->client, &b, &lease, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    neap_error_clear(&scene->err);
+    must(scene, lease_look(scene->client, IDENTITY, &found, &holder, &scene->err));
+    assert_true(found);
+    assert_string_equal(holder.run_id, "b");
+    lease_holder_clear(&holder);
+    assert_false(lease_claim(scene->client, &c, &lease, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    neap_error_clear(&scene->err);
+    pg_close(left);
+    c.wait_ms = 20000;
+    lease = claim(scene, scene->client, &c);
+    lease_release(lease);
+    must(scene, lease_look(scene->client, IDENTITY, &found, &holder, &scene->err));
+    assert_false(found);
+}
+
 static void test_lease__refence_waits_for_the_transaction(void **state)
 {
     struct pg_scene *scene = *state;
@@ -401,6 +432,7 @@ int main(void)
         CASE(a_late_beat_does_not_renew),
         CASE(sessions_of_the_old_run_are_waited_for),
         CASE(idle_sessions_of_a_pool_are_not_waited_for),
+        CASE(sessions_of_older_runs_are_waited_for),
         CASE(refence_waits_for_the_transaction),
         CASE(refence_on_another_session),
         CASE(break_ends_another_s),
