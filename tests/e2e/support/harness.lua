@@ -205,23 +205,25 @@ local function options(self, opts)
   }
 end
 
-local function neap_argv(args)
-  local argv = { e2e.bin }
+local function neap_argv(args, opts)
+  local argv = { table.unpack(opts and opts.under or {}) }
+  argv[#argv + 1] = e2e.bin
   if type(args) == "string" then
     for word in args:gmatch "%S+" do
       argv[#argv + 1] = word
     end
   else
-    table.move(args, 1, #args, 2, argv)
+    table.move(args, 1, #args, #argv + 1, argv)
   end
   return argv
 end
 
 --- Runs neap to its end: { status, out, err }; args: "up --to 3" or { "up", "--to", "3" }.
---- opts: env (false removes), cwd, stdin, timeout in seconds.
+--- opts: env (false removes), cwd, stdin, timeout in seconds, under (a program and its
+--- arguments that run neap).
 function Project:neap(args, opts)
   local files, run_opts = options(self, opts)
-  return process.run(neap_argv(args), files, run_opts)
+  return process.run(neap_argv(args, opts), files, run_opts)
 end
 
 --- The same, which must exit with `status` (0 when nil); the result.
@@ -255,7 +257,7 @@ end
 --- Starts neap in the background: pid, :signal(name), :wait(seconds), :says(text), :stop().
 function Project:start(args, opts)
   local files, run_opts = options(self, opts)
-  local started = process.start(neap_argv(args), files, run_opts)
+  local started = process.start(neap_argv(args, opts), files, run_opts)
   self.processes[#self.processes + 1] = started
   return started
 end

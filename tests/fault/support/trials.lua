@@ -97,10 +97,10 @@ function trials.each(items, width, trial)
   end
 end
 
---- The line that a suite ends with.
-function trials.summary(name, count, more)
-  io.write(("%s: %d trials, 0 violations, %s, seed %d\n"):format(name, count, more,
-    trials.seed()))
+--- The line that a suite ends with; violations: where it goes on after one.
+function trials.summary(name, count, more, violations)
+  io.write(("%s: %d trials, %d violations, %s, seed %d\n"):format(name, count, violations or 0,
+    more, trials.seed()))
 end
 
 -- A row that was never released is free all the same once its session is gone.
