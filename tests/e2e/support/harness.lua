@@ -45,11 +45,16 @@ local function serve(what, dir, ready, more)
   return text or error("no " .. what .. ": " .. (process.read(log) or "?"), 0)
 end
 
---- The cluster: dir, socket (the directory), bin (of psql and friends), log.
-function e2e.cluster()
+--- The cluster: dir, socket (the directory), bin (of psql and friends), log. The first
+--- call starts it, with `settings` ("fsync=on", …) on top of the tests' own.
+function e2e.cluster(settings)
   if not cluster then
     local dir = process.capture "mktemp -d /tmp/neap-e2e-XXXXXX"
-    local bin = serve("postgres", dir, "ready", quote(e2e.build .. "/pg-template.tar"))
+    local more = quote(e2e.build .. "/pg-template.tar")
+    for _, setting in ipairs(settings or {}) do
+      more = more .. " -c " .. quote(setting)
+    end
+    local bin = serve("postgres", dir, "ready", more)
     cluster = { dir = dir, socket = dir .. "/pg", log = dir .. "/postgres.log" }
     cluster.bin = bin:gsub("\n", "")
   end

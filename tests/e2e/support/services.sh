@@ -4,7 +4,8 @@
 # Private servers for the tests: on unix sockets in one directory, as user
 # postgres when we are root, ended when the process OWNER ends, however it ends.
 #
-#   services.sh postgres  DIR OWNER TEMPLATE   serves until OWNER ends; DIR/ready when up
+#   services.sh postgres  DIR OWNER TEMPLATE [-c NAME=VALUE…]
+#                                              serves until OWNER ends; DIR/ready when up
 #   services.sh pgbouncer DIR OWNER HOST SIZE  a transaction pooler in front of HOST (the
 #                                              directory of a socket), SIZE sessions a pool
 set -eu
@@ -56,6 +57,7 @@ serve_until() {
 
 postgres() {
     dir=$1 owner=$2 template=$3
+    shift 3
     bin=$(bindir)
     [ -n "$bin" ] || { echo "no PostgreSQL server is installed" >&2; exit 1; }
     mkdir -p "$(dirname "$template")"
@@ -72,7 +74,7 @@ postgres() {
     (exec_server "$bin/postgres" -D "$dir/pg/data" -c unix_socket_directories="$dir/pg" \
         -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
         -c max_connections=200 -c max_prepared_transactions=10 -c shared_buffers=32MB \
-        -c log_line_prefix='%m [%p] %a ' >"$dir/postgres.log" 2>&1) &
+        -c log_line_prefix='%m [%p] %a ' "$@" >"$dir/postgres.log" 2>&1) &
     server=$!
     trap 'kill -QUIT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"; exit 0' \
         TERM INT EXIT
