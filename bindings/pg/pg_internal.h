@@ -77,6 +77,7 @@ struct pg_client {
     struct pg_op *unsent;      /* the first that libpq does not have */
     int op_count;
     size_t unflushed_bytes; /* given to libpq since its output was last empty */
+    int64_t flushed_us;     /* when a statement last went out at once */
     bool connecting, connect_ended;
     bool pipeline;
     bool unsynced;   /* a statement was sent after the last sync */

@@ -17,6 +17,8 @@
 #define STACK_PARAMS 16
 #define IN_FLIGHT_MAX 1000
 #define UNFLUSHED_MAX (4U << 20)
+#define TOGETHER_BYTES 4096 /* a server at work keeps up with this */
+#define TOGETHER_US 500
 
 static bool check_text(const struct pg_param *param, int number, struct neap_error *err)
 {
@@ -123,6 +125,22 @@ static int send_few(PGconn *conn, const char *sql, const struct pg_param *params
     return PQsendQueryParams(conn, sql, count, at.types, at.values, at.lengths, at.formats, 0);
 }
 
+/* Statements that follow each other at once travel together: a write for each wakes
+ * the server for each. What is held back goes with the next turn of the loop. */
+static void flush_in_time(struct pg_client *client, int64_t now_us)
+{
+    bool due = !client->pipeline || client->unflushed_bytes >= TOGETHER_BYTES ||
+               now_us - client->flushed_us >= TOGETHER_US;
+
+    if (due) {
+        pg_flush(client);
+        client->flushed_us = now_us;
+    } else if (!client->want_write) {
+        client->want_write = true;
+        pg_rewatch(client);
+    }
+}
+
 /* False with op->error filled: the caller ends it. */
 bool pg_hand_over(struct pg_client *client, struct pg_op *op, const struct pg_param *params)
 {
@@ -149,7 +167,7 @@ bool pg_hand_over(struct pg_client *client, struct pg_op *op, const struct pg_pa
     free(op->packed);
     op->packed = NULL;
     client->unsynced = client->pipeline;
-    pg_flush(client);
+    flush_in_time(client, op->sent_us);
     return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,29 +42,35 @@ bool neap_path_exists(const char *path)
     return stat(path, &found) == 0;
 }
 
-/* Where the open file really is, by the kernel's own account. */
+static bool is_below(const char *real, const char *root)
+{
+    size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+
+    return strncmp(real, root, length) == 0 && real[length] == '/';
+}
+
+/* Where the open file really is, by the kernel's own account, which is without
+ * links. A file without a name any more (" (deleted)") is inside where it was. */
 static bool is_inside(int fd, const char *root)
 {
-    char link[64];
-    char *real_root = realpath(root, NULL);
-    char *real = NULL;
-    size_t length = 0;
+    char link[64], real[PATH_MAX];
+    char *real_root = NULL;
     bool inside = false;
 
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    real = realpath(link, NULL);
-    if (real && real_root) {
-        length = strcmp(real_root, "/") == 0 ? 0 : strlen(real_root);
-        inside = strncmp(real, real_root, length) == 0 && real[length] == '/';
-    }
-    free(real);
+    ssize_t length = readlink(link, real, sizeof real - 1);
+    if (length <= 0 || (size_t)length >= sizeof real - 1)
+        return false;
+    real[length] = '\0';
+    if (is_below(real, root)) /* a root that is resolved already, as a project's is */
+        return true;
+    real_root = realpath(root, NULL);
+    inside = real_root && is_below(real, real_root);
     free(real_root);
     return inside;
 }
 
-/* The same file as `fd`? The name may have been swapped between realpath's
- * steps; then /proc gave "... (deleted)" or another file, and this says no. */
-static bool check_opened(int fd, const char *path, const char *root, size_t size_max,
+static bool check_opened(int fd, const char *path, const char *root, size_t size_max, size_t *size,
                          struct neap_error *err)
 {
     struct stat found;
@@ -85,6 +92,7 @@ static bool check_opened(int fd, const char *path, const char *root, size_t size
         neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s is over %zu bytes", path, size_max);
         return false;
     }
+    *size = (size_t)found.st_size;
     return true;
 }
 
@@ -99,11 +107,12 @@ static bool read_some(int fd, char *bytes, size_t room, size_t *got)
     return count >= 0;
 }
 
-/* Reads to the end, at most size_max: the file may grow while it is read. */
-static bool read_all(int fd, const char *path, size_t size_max, char **text, size_t *length,
-                     struct neap_error *err)
+/* Reads to the end, at most size_max: the file may grow while it is read, and some
+ * (in /proc) say that they have no size. */
+static bool read_all(int fd, const char *path, size_t size_max, size_t size, char **text,
+                     size_t *length, struct neap_error *err)
 {
-    size_t capacity = 4096, used = 0, got = 0;
+    size_t capacity = size + 2, used = 0, got = 0;
     char *bytes = neap_alloc(capacity);
 
     for (;;) {
@@ -116,7 +125,7 @@ static bool read_all(int fd, const char *path, size_t size_max, char **text, siz
             neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s is over %zu bytes", path, size_max);
             break;
         }
-        if (got == 0) {
+        if (got == 0 || (size > 0 && used == size)) { /* as long as it said, and no longer */
             bytes[used] = '\0';
             *text = bytes;
             *length = used;
@@ -134,14 +143,15 @@ bool neap_path_read(const char *path, const char *root, size_t size_max, char **
 {
     /* O_NONBLOCK: a FIFO must be refused, not waited for. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    size_t size = 0;
     bool ok = false;
 
     if (fd < 0) {
         neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot open %s", path);
         return false;
     }
-    ok = check_opened(fd, path, root, size_max, err) &&
-         read_all(fd, path, size_max, text, length, err);
+    ok = check_opened(fd, path, root, size_max, &size, err) &&
+         read_all(fd, path, size_max, size, text, length, err);
     close(fd);
     return ok;
 }

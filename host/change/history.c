@@ -18,80 +18,73 @@
     "pg_catalog.to_char(pg_catalog.timezone('UTC', " column ")," \
     " 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
-/* clang-format off: it would break the statements at the macro */
-/* AccessShare on the five tables. Always one row at least: version and head. A
- * migration is partial while a step of it is unsettled and not undone; its row is
- * forged when no attempt was announced for it. */
-#define SQL_LOAD(forged, announced)                                                               \
-    "with last as (select distinct on (h.id) h.seq, h.id, h.name, h.action, h.exact_hash,"        \
-    " h.token_hash, h.run_id, h.actor, h.reason, h.ticket, h.recorded_at, h.duration_ms,"         \
-    " h.attempt from neap.history h order by h.id, h.seq desc),"                                  \
-    " step as (select distinct on (s.id, s.step_index) s.id, s.state, s.token_hash, s.run_id,"    \
-    " s.recorded_at from neap.step s where not s.settled"                                         \
-    " order by s.id, s.step_index, s.seq desc),"                                                  \
-    " partial as (select distinct on (t.id) t.id, t.token_hash, t.run_id, t.recorded_at"          \
-    " from step t where t.state operator(pg_catalog.<>) 'undone'::pg_catalog.text"                \
-    " order by t.id, t.recorded_at desc),"                                                        \
-    " word as (select coalesce(l.seq, 0::pg_catalog.int8) as seq, coalesce(l.id, p.id) as id,"    \
-    " coalesce(l.name, '') as name, coalesce(l.action, '') as action, p.id is not null as "       \
-    "partial,"                                                                                    \
-    " pg_catalog.encode(l.exact_hash, 'hex') as exact_hash,"                                      \
-    " pg_catalog.encode(coalesce(p.token_hash, l.token_hash), 'hex') as token_hash,"              \
-    " coalesce(l.run_id, p.run_id) as run_id, l.actor, l.reason, l.ticket,"                       \
-    " " UTC(                                                                                      \
-        "coalesce(l.recorded_at, p.recorded_at)") " as at,"                                       \
-                                                  " coalesce(l.duration_ms, 0::pg_catalog.int8) " \
-                                                  "as duration_ms, " forged " as forged"          \
-                                                  " from last l full join partial p on p.id "     \
-                                                  "operator(pg_catalog.=) l.id" announced ")"     \
-                                                  " select m.version, coalesce((select e.hash "   \
-                                                  "from neap.event e order by e.position desc"    \
-                                                  " limit 1), ''), m.environment, w.* from "      \
-                                                  "neap.meta m left join word w on true"
+#define AT UTC("h.recorded_at")
+#define STEP_AT UTC("t.recorded_at")
+#define NO_TEXT "null::pg_catalog.text"
 
-#define ANNOUNCED(row)                                                                     \
-    " left join neap.attempt a on a.attempt operator(pg_catalog.=) " row ".attempt"        \
-    " and a.id operator(pg_catalog.=) " row ".id and a.action operator(pg_catalog.=) " row \
-    ".action and a.run_id operator(pg_catalog.=) " row ".run_id"
+#define ANNOUNCED                                                                        \
+    " left join neap.attempt a on a.attempt operator(pg_catalog.=) h.attempt"            \
+    " and a.id operator(pg_catalog.=) h.id and a.action operator(pg_catalog.=) h.action" \
+    " and a.run_id operator(pg_catalog.=) h.run_id"
 
-static const char sql_load[] = SQL_LOAD("l.id is not null and a.attempt is null", ANNOUNCED("l"));
+/* AccessShare on the five tables, in one snapshot: the one row of meta, the rows of
+ * history (forged when no attempt was announced for it), and the migrations of which
+ * a step is unsettled and not undone. What sorting and picking there is to do is done
+ * here: the server would sort texts. */
+#define SQL_LOAD(kind, announced)                                                                \
+    "select 'm', m.version::pg_catalog.int8, coalesce((select e.hash from neap.event e"          \
+    " order by e.position desc limit 1), ''), m.environment, " NO_TEXT ", " NO_TEXT ", " NO_TEXT \
+    ", " NO_TEXT ", " NO_TEXT ", " NO_TEXT " from neap.meta m"                                   \
+    " union all"                                                                                 \
+    " select " kind ", h.seq, h.id, h.name, h.action, pg_catalog.encode(h.exact_hash, 'hex'),"   \
+    " pg_catalog.encode(h.token_hash, 'hex'), h.run_id, h.actor, " AT                            \
+    " from neap.history h" announced " union all"                                                \
+    " (select distinct on (t.id) 'p', 0::pg_catalog.int8, t.id, '', '', " NO_TEXT ","            \
+    " pg_catalog.encode(t.token_hash, 'hex'), t.run_id, " NO_TEXT ", " STEP_AT " from"           \
+    " (select distinct on (s.id, s.step_index) s.id, s.state, s.token_hash, s.run_id,"           \
+    " s.recorded_at from neap.step s where not s.settled"                                        \
+    " order by s.id, s.step_index, s.seq desc) t"                                                \
+    " where t.state operator(pg_catalog.<>) 'undone'::pg_catalog.text"                           \
+    " order by t.id, t.recorded_at desc)"
+
+static const char sql_load[] =
+    SQL_LOAD("case when a.attempt is null then 'f' else 'h' end", ANNOUNCED);
 /* A schema that was not upgraded yet. */
-static const char sql_load_v1[] = SQL_LOAD("false", "");
+static const char sql_load_v1[] = SQL_LOAD("'h'", "");
 
-/* The columns of sql_load, for every row there ever was. */
+/* The columns of sql_load and more, for every row there ever was. */
 static const char sql_all[] =
-    "select m.version, '', m.environment, h.seq, h.id, h.name, h.action, false,"
-    " pg_catalog.encode(h.exact_hash, 'hex'), pg_catalog.encode(h.token_hash, 'hex'), h.run_id,"
-    " h.actor, h.reason, h.ticket, " UTC(
-        "h.recorded_at") ", h.duration_ms, false"
-                         " from neap.meta m left join neap.history h on true order by h.seq";
+    "select 'm', m.version::pg_catalog.int8, '', m.environment, " NO_TEXT ", " NO_TEXT ", " NO_TEXT
+    ", " NO_TEXT ", " NO_TEXT ", " NO_TEXT ", " NO_TEXT ", " NO_TEXT ", null::pg_catalog.int8"
+    " from neap.meta m"
+    " union all"
+    " (select 'h', h.seq, h.id, h.name, h.action, pg_catalog.encode(h.exact_hash, 'hex'),"
+    " pg_catalog.encode(h.token_hash, 'hex'), h.run_id, h.actor, " AT
+    ", h.reason, h.ticket, h.duration_ms from neap.history h order by h.seq)";
 
-static const char sql_forged[] = "select h.seq, h.id, h.action, h.run_id, h.db_user, " UTC(
-    "h.recorded_at") " from neap.history h" ANNOUNCED("h") " where a.attempt is null order by "
-                                                           "h.seq";
-/* clang-format on */
+static const char sql_forged[] =
+    "select h.seq, h.id, h.action, h.run_id, h.db_user, " AT " from neap.history h" ANNOUNCED
+    " where a.attempt is null order by h.seq";
 
 static const char sql_mark[] =
     "update neap.meta set environment = $1::pg_catalog.text where environment is null";
 
+/* What a line is: 'm' meta (seq the version, id the head, name the environment),
+ * 'h' history, 'f' history that is forged, 'p' partial. */
 enum load_column {
-    LOAD_VERSION,
-    LOAD_HEAD,
-    LOAD_ENVIRONMENT,
+    LOAD_KIND,
     LOAD_SEQ,
     LOAD_ID,
     LOAD_NAME,
     LOAD_ACTION,
-    LOAD_PARTIAL,
     LOAD_EXACT,
     LOAD_TOKEN,
     LOAD_RUN,
     LOAD_ACTOR,
-    LOAD_REASON,
-    LOAD_TICKET,
     LOAD_AT,
-    LOAD_DURATION,
-    LOAD_FORGED
+    LOAD_REASON, /* from here on in sql_all alone */
+    LOAD_TICKET,
+    LOAD_DURATION
 };
 
 /* RowExclusive on neap.history and neap.event, KEY SHARE on the lease's row. */
@@ -137,10 +130,8 @@ static int compare_rows(const void *left, const void *right)
     return order != 0 ? order : (a->seq > b->seq) - (a->seq < b->seq);
 }
 
-static enum neap_history_state state_of(const char *action, bool partial)
+static enum neap_history_state state_of(const char *action)
 {
-    if (partial)
-        return NEAP_STATE_PARTIAL;
     bool pending = strcmp(action, "undo") == 0 || strcmp(action, "repair.pending") == 0;
     return pending ? NEAP_STATE_PENDING : NEAP_STATE_APPLIED;
 }
@@ -157,7 +148,7 @@ static char *copy_cell(const struct pg_op *op, int row, int column)
     return neap_strdup(pg_cell(op, row, column));
 }
 
-static void read_row(const struct pg_op *op, int row, struct neap_history_row *out)
+static void read_row(const struct pg_op *op, int row, bool all, struct neap_history_row *out)
 {
     *out = (struct neap_history_row){
         .seq = pg_cell_int(op, row, LOAD_SEQ),
@@ -166,13 +157,13 @@ static void read_row(const struct pg_op *op, int row, struct neap_history_row *o
         .action = copy_cell(op, row, LOAD_ACTION),
         .run_id = copy_cell(op, row, LOAD_RUN),
         .actor = copy_cell(op, row, LOAD_ACTOR),
-        .reason = copy_cell(op, row, LOAD_REASON),
-        .ticket = copy_cell(op, row, LOAD_TICKET),
         .at = copy_cell(op, row, LOAD_AT),
-        .duration_ms = pg_cell_int(op, row, LOAD_DURATION),
+        .reason = all ? copy_cell(op, row, LOAD_REASON) : NULL,
+        .ticket = all ? copy_cell(op, row, LOAD_TICKET) : NULL,
+        .duration_ms = all ? pg_cell_int(op, row, LOAD_DURATION) : 0,
     };
-    out->forged = pg_cell_bool(op, row, LOAD_FORGED);
-    out->state = state_of(out->action, pg_cell_bool(op, row, LOAD_PARTIAL));
+    out->forged = pg_cell(op, row, LOAD_KIND)[0] == 'f';
+    out->state = state_of(out->action);
     read_hash(op, row, LOAD_EXACT, &out->exact);
     read_hash(op, row, LOAD_TOKEN, &out->token);
 }
@@ -202,26 +193,68 @@ static void drop_earlier_spellings(struct neap_history *history)
     history->count = kept;
 }
 
-static bool read_rows(const struct pg_op *op, struct neap_history *out, struct neap_error *err)
+static bool read_meta(const struct pg_op *op, int row, struct neap_history *out,
+                      struct neap_error *err)
+{
+    const char *head = pg_cell(op, row, LOAD_ID);
+    out->installed = true;
+    if (strlen(head) < sizeof out->target_head)
+        memcpy(out->target_head, head, strlen(head) + 1);
+    out->environment = copy_cell(op, row, LOAD_NAME);
+    return neap_history_check_version(pg_cell_int(op, row, LOAD_SEQ), err);
+}
+
+static bool is_kind(const struct pg_op *op, int row, char kind)
+{
+    return pg_cell(op, row, LOAD_KIND)[0] == kind;
+}
+
+/* A migration that was never recorded as a whole has no row but this. */
+static void mark_partial(const struct pg_op *op, int row, struct neap_history *out)
+{
+    const char *id = pg_cell(op, row, LOAD_ID);
+    struct neap_history_row *found = NULL;
+    for (size_t i = 0; found == NULL && i < out->count; i++)
+        if (compare_ids(out->rows[i].id, id) == 0)
+            found = &out->rows[i];
+    if (found == NULL) {
+        found = &out->rows[out->count++];
+        read_row(op, row, false, found);
+    }
+    found->state = NEAP_STATE_PARTIAL;
+    read_hash(op, row, LOAD_TOKEN, &found->token);
+}
+
+static void sort_rows(struct neap_history *history)
+{
+    if (history->count > 1)
+        qsort(history->rows, history->count, sizeof *history->rows, compare_rows);
+}
+
+static bool read_rows(const struct pg_op *op, bool all, struct neap_history *out,
+                      struct neap_error *err)
 {
     int count = pg_rows(op);
-    if (count == 0) { /* a schema without its one meta row is not ours */
+    bool known = true;
+    out->rows = neap_alloc((size_t)(count + 1) * sizeof *out->rows);
+    for (int row = 0; known && row < count; row++) {
+        if (is_kind(op, row, 'm'))
+            known = read_meta(op, row, out, err);
+        else if (!is_kind(op, row, 'p'))
+            read_row(op, row, all, &out->rows[out->count++]);
+    }
+    if (known && !out->installed) { /* a schema without its one meta row is not ours */
         neap_error_set(err, NEAP_ERR_HISTORY_VERSION, "schema neap has no version");
         return false;
     }
-    out->installed = true;
-    if (!neap_history_check_version(pg_cell_int(op, 0, LOAD_VERSION), err))
-        return false;
-    const char *head = pg_cell(op, 0, LOAD_HEAD);
-    if (head != NULL && strlen(head) < sizeof out->target_head)
-        memcpy(out->target_head, head, strlen(head) + 1);
-    out->environment = copy_cell(op, 0, LOAD_ENVIRONMENT);
-    if (pg_cell(op, 0, LOAD_ID) == NULL)
-        return true;
-    out->rows = neap_alloc((size_t)count * sizeof *out->rows);
-    out->count = (size_t)count;
+    if (!known || all)
+        return known;
+    sort_rows(out);
+    drop_earlier_spellings(out);
     for (int row = 0; row < count; row++)
-        read_row(op, row, &out->rows[row]);
+        if (is_kind(op, row, 'p'))
+            mark_partial(op, row, out);
+    sort_rows(out);
     return true;
 }
 
@@ -236,20 +269,20 @@ static bool load_earlier(struct pg_client *control, const char *sql, struct pg_o
 }
 
 /* A target without schema neap is an answer, not an error. */
-static bool load_rows(struct pg_client *control, const char *sql, const char *earlier_sql,
-                      struct neap_history *out, struct neap_error *err)
+static bool load_rows(struct pg_client *control, bool all, struct neap_history *out,
+                      struct neap_error *err)
 {
     struct neap_error cause = {0};
     struct pg_op *op = NULL;
     *out = (struct neap_history){0};
-    bool loaded = pg_exec_text(control, sql, 0, NULL, &op, &cause);
+    bool loaded = pg_exec_text(control, all ? sql_all : sql_load, 0, NULL, &op, &cause);
     if (!loaded && neap_history_is_missing(&cause)) {
         neap_error_clear(&cause);
         pg_op_free(op);
         op = NULL;
-        loaded = load_earlier(control, earlier_sql, &op, &cause);
+        loaded = load_earlier(control, all ? sql_all : sql_load_v1, &op, &cause);
     }
-    loaded = loaded && (op == NULL || read_rows(op, out, &cause));
+    loaded = loaded && (op == NULL || read_rows(op, all, out, &cause));
     pg_op_free(op);
     if (!loaded) {
         neap_history_explain_rights(control, &cause);
@@ -261,17 +294,12 @@ static bool load_rows(struct pg_client *control, const char *sql, const char *ea
 
 bool neap_history_load(struct pg_client *control, struct neap_history *out, struct neap_error *err)
 {
-    if (!load_rows(control, sql_load, sql_load_v1, out, err))
-        return false;
-    if (out->count > 1)
-        qsort(out->rows, out->count, sizeof *out->rows, compare_rows);
-    drop_earlier_spellings(out);
-    return true;
+    return load_rows(control, false, out, err);
 }
 
 bool neap_history_all(struct pg_client *control, struct neap_history *out, struct neap_error *err)
 {
-    return load_rows(control, sql_all, sql_all, out, err);
+    return load_rows(control, true, out, err);
 }
 
 bool neap_history_forged(struct pg_client *control,

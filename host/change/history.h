@@ -28,9 +28,10 @@ struct neap_history_row {
     char *action;       /* apply, undo, baseline, accept, repair.applied, repair.pending */
     enum neap_history_state state;
     struct neap_hash exact, token;
-    char *run_id, *actor, *reason, *ticket, *at; /* NULL when none; `at` UTC */
-    bool forged;        /* the host never announced it (attempt.h) */
-    int64_t duration_ms;
+    char *run_id, *actor, *at; /* NULL when none; `at` UTC */
+    bool forged;               /* the host never announced it (attempt.h) */
+    char *reason, *ticket;     /* of neap_history_all; NULL when none */
+    int64_t duration_ms;       /* likewise */
 };
 
 struct neap_history {

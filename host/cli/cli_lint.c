@@ -130,7 +130,7 @@ static void lint_script(struct cli_lint *lint, struct neap_source_cache *cache,
     struct neap_script *script = NULL;
     struct neap_error err = {0};
     lint->checked++;
-    if (!neap_source_load(cache, migration->path, &source, &err)) {
+    if (!neap_source_load(cache, migration->path, NULL, &source, &err)) {
         add_error(lint, migration->path, &err);
         return;
     }

@@ -115,7 +115,7 @@ int cmd_status(struct neap_cli *cli)
 /* The verify of one applied migration; a failure is told and kept, the walk goes
  * on. False: the run is to stop. */
 static bool verify_item(struct neap_cli *cli, struct neap_session *session,
-                        const struct neap_plan_item *item, json_t *list, struct neap_error *first)
+                        struct neap_plan_item *item, json_t *list, struct neap_error *first)
 {
     struct neap_error err = {0};
     struct neap_source source = {0};
@@ -188,7 +188,7 @@ int cmd_verify(struct neap_cli *cli)
         body = cli_target_json(&session);
         neap_json_set(body, "verified", list);
         for (size_t i = 0; i < session.plan.count; i++) {
-            const struct neap_plan_item *item = &session.plan.items[i];
+            struct neap_plan_item *item = &session.plan.items[i];
             if (item->state == NEAP_STATE_APPLIED && is_wanted(cli, item) &&
                 !verify_item(cli, &session, item, list, &err))
                 break;

@@ -111,12 +111,9 @@ static bool refuse(struct neap_error *err, const char *file, const char *why)
 }
 
 /* A link is good when what it leads to lies in the project. */
-static bool check_link(const char *project, int dir, const char *file, struct neap_error *err)
+static bool check_link(const char *project, const char *file, struct neap_error *err)
 {
-    struct stat status;
     char here[PATH_MAX], there[PATH_MAX];
-    if (fstatat(dir, file, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(status.st_mode))
-        return true;
     char *path = neap_format("%s/" FOLDER "/%s", project, file);
     bool resolved = realpath(project, here) != NULL && realpath(path, there) != NULL;
     free(path);
@@ -127,15 +124,23 @@ static bool check_link(const char *project, int dir, const char *file, struct ne
     return inside || refuse(err, file, "links out of the project");
 }
 
+static bool look_at(int dir, const char *file, int flags, struct stat *status,
+                    struct neap_error *err)
+{
+    if (fstatat(dir, file, status, flags) == 0)
+        return true;
+    neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot look at " FOLDER "/%s", file);
+    return false;
+}
+
 static bool check_file(const char *project, int dir, const char *file, struct neap_error *err)
 {
     struct stat status;
-    if (!check_link(project, dir, file, err))
+    if (!look_at(dir, file, AT_SYMLINK_NOFOLLOW, &status, err))
         return false;
-    if (fstatat(dir, file, &status, 0) != 0) {
-        neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot look at " FOLDER "/%s", file);
+    if (S_ISLNK(status.st_mode) &&
+        !(check_link(project, file, err) && look_at(dir, file, 0, &status, err)))
         return false;
-    }
     if (!S_ISREG(status.st_mode))
         return refuse(err, file, "is not a regular file");
     if (status.st_size > NEAP_SOURCE_SIZE_MAX)

@@ -56,6 +56,16 @@ static bool is_settled(const struct neap_plan_item *item)
            item->problem == NEAP_PROBLEM_NONE;
 }
 
+static bool load_file(struct neap_plan *plan, struct neap_plan_item *item, struct neap_error *err)
+{
+    struct neap_source_known known;
+    bool is_known = item->row != NULL && item->state == NEAP_STATE_APPLIED;
+    if (is_known)
+        known = (struct neap_source_known){.exact = item->row->exact, .token = item->row->token};
+    return neap_source_load(plan->cache, item->file->path, is_known ? &known : NULL, &item->source,
+                            err);
+}
+
 static bool add_item(struct neap_plan *plan, const struct neap_migration *file,
                      const struct neap_history_row *row, struct neap_error *err)
 {
@@ -64,7 +74,7 @@ static bool add_item(struct neap_plan *plan, const struct neap_migration *file,
     item->id = file != NULL ? file->id : row->id;
     item->name = file != NULL ? file->name : row->name;
     item->state = row == NULL ? NEAP_STATE_PENDING : row->state;
-    if (file != NULL && !neap_source_load(plan->cache, file->path, &item->source, err))
+    if (file != NULL && !load_file(plan, item, err))
         return false;
     item->problem = judge(item);
     if (!is_settled(item))

@@ -250,14 +250,15 @@ static bool load_stored(struct neap_session *session, const char *id, struct nea
     return loaded;
 }
 
-bool neap_session_down_source(struct neap_session *session, const struct neap_plan_item *item,
+bool neap_session_down_source(struct neap_session *session, struct neap_plan_item *item,
                               bool stored, struct neap_source *out, bool *owned,
                               struct neap_error *err)
 {
     *owned = false;
     if (item->file != NULL && item->problem != NEAP_PROBLEM_CHANGED) {
+        bool looked = neap_source_look(&item->source, err);
         *out = item->source;
-        return true;
+        return looked;
     }
     if (item->file != NULL && !stored) {
         neap_error_set(err, NEAP_ERR_HISTORY_CHANGED,

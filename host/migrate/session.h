@@ -49,7 +49,7 @@ bool neap_session_reload(struct neap_session *session, struct neap_error *err);
 /* The script an item is to be undone with: its file, or the copy stored in
  * history when the file is missing, or (`stored`) was edited. *owned when the
  * caller must clear it. */
-bool neap_session_down_source(struct neap_session *session, const struct neap_plan_item *item,
+bool neap_session_down_source(struct neap_session *session, struct neap_plan_item *item,
                               bool stored, struct neap_source *out, bool *owned,
                               struct neap_error *err);
 /* The diff between what was applied and the file, for history.changed; adds it

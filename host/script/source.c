@@ -78,14 +78,13 @@ static void copy_file(struct neap_source_file *to, const struct neap_source_file
     }
 }
 
-/* Reads and looks at one file; `file` has its path. */
-static bool read_file(const char *project, struct neap_source_file *file,
-                      enum neap_source_kind kind, struct neap_error *err)
+/* Reads one file; `file` has its path. */
+static bool read_file(const char *project, struct neap_source_file *file, struct neap_error *err)
 {
     char *path = neap_path_join(project, file->path);
     bool ok = neap_path_read(path, project, NEAP_SOURCE_SIZE_MAX, &file->text, &file->length, err);
     free(path);
-    return ok && source_file_look(file, kind, err);
+    return ok;
 }
 
 /* Letters, digits, '_' and '-', in parts between single dots. */
@@ -147,7 +146,8 @@ static bool load_lib(struct neap_source_cache *cache, const char *module, struct
     }
     struct neap_source_file lib = {.path = path, .module = neap_strdup(module)};
     struct neap_error cause = {0};
-    bool ok = read_file(cache->project, &lib, NEAP_SOURCE_LUA, &cause);
+    bool ok =
+        read_file(cache->project, &lib, &cause) && source_file_look(&lib, NEAP_SOURCE_LUA, &cause);
     if (ok) {
         size_t count = cache->lib_count + 1;
         cache->libs = neap_realloc(cache->libs, count * sizeof *cache->libs);
@@ -213,19 +213,41 @@ static enum neap_source_kind kind_of(const char *path)
     return is_sql ? NEAP_SOURCE_SQL : NEAP_SOURCE_LUA;
 }
 
-bool neap_source_load(struct neap_source_cache *cache, const char *path, struct neap_source *out,
+/* A script that requires nothing is its one file. */
+static bool is_known(const struct neap_source *source, const struct neap_source_known *known)
+{
+    struct neap_source_file *file = &source->files[0];
+    if (known == NULL || (source->kind == NEAP_SOURCE_LUA && source_may_require(file)))
+        return false;
+    neap_hash_bytes(file->text, file->length, &file->exact);
+    file->token = known->token;
+    return neap_hash_equal(&file->exact, &known->exact);
+}
+
+bool neap_source_load(struct neap_source_cache *cache, const char *path,
+                      const struct neap_source_known *known, struct neap_source *out,
                       struct neap_error *err)
 {
     *out = (struct neap_source){.kind = kind_of(path)};
     struct neap_source_file *file = add_file(out);
     file->path = neap_strdup(path);
-    bool ok = read_file(cache->project, file, out->kind, err);
-    if (ok && out->kind == NEAP_SOURCE_LUA)
-        ok = add_libs(cache, out, err);
+    bool ok = read_file(cache->project, file, err);
+    if (ok && !is_known(out, known))
+        ok = source_file_look(file, out->kind, err) &&
+             (out->kind == NEAP_SOURCE_SQL || add_libs(cache, out, err));
     if (!ok) {
         neap_source_clear(out);
         return false;
     }
     source_hash_all(out);
     return true;
+}
+
+bool neap_source_look(struct neap_source *source, struct neap_error *err)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < source->file_count; i++)
+        if (!source->files[i].looked)
+            ok = source_file_look(&source->files[i], source->kind, err);
+    return ok;
 }

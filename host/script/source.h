@@ -29,6 +29,7 @@ struct neap_source_file {
     /* Lua: one bit a line, for neap_source_exec_unlooked; NULL when none is set. */
     uint8_t *unlooked;
     int line_max; /* lines the bits are for */
+    bool looked;  /* its text was scanned; else token is what neap_source_known said */
 };
 
 struct neap_source {
@@ -43,11 +44,20 @@ struct neap_source_cache;
 struct neap_source_cache *neap_source_cache_new(const char *project);
 void neap_source_cache_free(struct neap_source_cache *cache);
 
-/* Reads `path` (relative) once and hashes what was read. Errors: file.* ,
- * script.require (a lib module that is missing, or links out of the project),
- * script.syntax (bytecode, an unfinished string or comment). */
-bool neap_source_load(struct neap_source_cache *cache, const char *path, struct neap_source *out,
+/* The hashes of a script that was looked at before. */
+struct neap_source_known {
+    struct neap_hash exact, token;
+};
+/* Reads `path` (relative) once and hashes what was read. When its bytes are what
+ * `known` (may be NULL) says and it requires nothing, that is believed of the
+ * tokens too and they are not scanned: most of a long history is such files.
+ * Errors: file.* , script.require (a lib module that is missing, or links out of
+ * the project), script.syntax (bytecode, an unfinished string or comment). */
+bool neap_source_load(struct neap_source_cache *cache, const char *path,
+                      const struct neap_source_known *known, struct neap_source *out,
                       struct neap_error *err);
+/* Scans what neap_source_load did not, before the script is run. */
+bool neap_source_look(struct neap_source *source, struct neap_error *err);
 /* The stored copy: a bundle as neap_source_bundle made it. Hashes are computed
  * again from the texts. */
 bool neap_source_unbundle(const void *bytes, size_t length, struct neap_source *out,

@@ -120,6 +120,7 @@ bool source_file_look(struct neap_source_file *file, enum neap_source_kind kind,
     neap_hasher_end(&hasher, &file->token);
     if (is_lua)
         source_exec_look(file);
+    file->looked = true;
     return true;
 }
 

@@ -23,6 +23,8 @@ struct source_require {
     char *module;
     int line;
 };
+/* False: it surely requires no module. */
+bool source_may_require(const struct neap_source_file *file);
 /* The lib modules that `file` requires by name, in order, with repetitions;
  * the stdlib's (neap, neap.*) left out. The caller frees all. */
 struct source_require *source_requires(const struct neap_source_file *file, size_t *count);

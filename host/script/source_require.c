@@ -47,6 +47,11 @@ static bool window_require(const char *text, const struct require_window *window
            (source_lua_is(text, &tokens[4], ")") || source_lua_is(text, &tokens[4], ","));
 }
 
+bool source_may_require(const struct neap_source_file *file)
+{
+    return memmem(file->text, file->length, "require", 7) != NULL;
+}
+
 struct source_require *source_requires(const struct neap_source_file *file, size_t *count)
 {
     struct source_require *list = NULL;
@@ -57,7 +62,7 @@ struct source_require *source_requires(const struct neap_source_file *file, size
     size_t length;
     int ended = 0;
     *count = 0;
-    if (memmem(file->text, file->length, "require", 7) == NULL)
+    if (!source_may_require(file))
         return NULL;
     source_lua_init(&scan, file->text, file->length);
     while (ended < 4) { /* the window passes over the last tokens too */

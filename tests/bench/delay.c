@@ -98,8 +98,7 @@ static void deliver(struct way *way, long long now)
     while (way->first != NULL && way->first->due_ns <= now) {
         struct chunk *chunk = way->first;
         for (size_t sent = 0; sent < chunk->length;) {
-            ssize_t part =
-                send(way->to, chunk->bytes + sent, chunk->length - sent, MSG_NOSIGNAL);
+            ssize_t part = send(way->to, chunk->bytes + sent, chunk->length - sent, MSG_NOSIGNAL);
             if (part <= 0)
                 break;
             sent += (size_t)part;
@@ -134,8 +133,7 @@ static void serve(int listener, const char *target)
     int count = way_count;
     fds[0] = (struct pollfd){.fd = listener, .events = POLLIN};
     for (int i = 0; i < count; i++) {
-        fds[1 + i] =
-            (struct pollfd){.fd = ways[i].ended ? -1 : ways[i].from, .events = POLLIN};
+        fds[1 + i] = (struct pollfd){.fd = ways[i].ended ? -1 : ways[i].from, .events = POLLIN};
         if (ways[i].first != NULL && (soonest < 0 || ways[i].first->due_ns < soonest))
             soonest = ways[i].first->due_ns;
     }

@@ -60,7 +60,7 @@ static void open_file(const char *ending, const char *text)
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
     struct neap_error *err = &world.scene->err;
-    if (!neap_source_load(world.cache, name, &world.source, err) ||
+    if (!neap_source_load(world.cache, name, NULL, &world.source, err) ||
         !neap_script_open(&world.opts, &world.source, &world.script, err))
         fail_msg("%s", err->message);
     free(path);

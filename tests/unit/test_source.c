@@ -85,7 +85,7 @@ static void load(const char *path, struct neap_source *out)
 {
     struct neap_source_cache *cache = neap_source_cache_new(project);
     struct neap_error err = {0};
-    if (!neap_source_load(cache, path, out, &err))
+    if (!neap_source_load(cache, path, NULL, out, &err))
         fail_msg("%s", err.message);
     neap_source_cache_free(cache);
 }
@@ -96,7 +96,7 @@ static void check_refused(const char *path, enum neap_error_code code, const cha
     struct neap_source_cache *cache = neap_source_cache_new(project);
     struct neap_source source;
     struct neap_error err = {0};
-    assert_false(neap_source_load(cache, path, &source, &err));
+    assert_false(neap_source_load(cache, path, NULL, &source, &err));
     if (err.code != code || strstr(err.message, part) == NULL)
         fail_msg("%s: %s", neap_error_row(err.code)->code, err.message);
     if (where != NULL)
@@ -265,9 +265,9 @@ static void test_source__cache_reads_lib_once(void **state)
     (void)state;
     write_text("migrations/1_a.lua", "require 'one'");
     write_text("lib/one.lua", "return 1");
-    assert_true(neap_source_load(cache, "migrations/1_a.lua", &a, NULL));
+    assert_true(neap_source_load(cache, "migrations/1_a.lua", NULL, &a, NULL));
     write_text("lib/one.lua", "return 2");
-    assert_true(neap_source_load(cache, "migrations/1_a.lua", &b, NULL));
+    assert_true(neap_source_load(cache, "migrations/1_a.lua", NULL, &b, NULL));
     neap_source_cache_free(cache);
     assert_true(neap_hash_equal(&a.exact, &b.exact));
     assert_string_equal(b.files[1].text, "return 1");
