@@ -118,6 +118,9 @@ bool cmd_change_begin(struct cmd_change *change, enum neap_direction direction, 
     *nothing = change->count == 0;
     if (*nothing)
         return true;
+    if (direction == NEAP_DOWN && change->items[0]->state == NEAP_STATE_APPLIED &&
+        !neap_session_check_unneeded(&change->session, change->items, change->count, err))
+        return false;
     if (direction == NEAP_DOWN && !cli->opt.dry_run &&
         !cli_confirm(cli, &change->session, "undoing migrations", err))
         return false;

@@ -278,6 +278,64 @@ bool neap_session_down_source(struct neap_session *session, struct neap_plan_ite
     return *owned;
 }
 
+static bool is_picked(const struct neap_plan_item *item, struct neap_plan_item *const *items,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (items[i] == item)
+            return true;
+    return false;
+}
+
+/* The picked item that `item` requires, or NULL. A script that cannot be opened
+ * (baselined, and its file is gone) is not known to require any. */
+static const struct neap_plan_item *required_one(struct neap_session *session,
+                                                 const struct neap_plan_item *item,
+                                                 struct neap_plan_item *const *items, size_t count)
+{
+    const struct neap_plan_item *found = NULL;
+    struct neap_script_opts opts = {.loop = session->loop,
+                                    .memory_bytes = session->project->env.memory_bytes};
+    struct neap_source source = {0};
+    struct neap_script *script = NULL;
+    struct neap_error err = {0};
+    bool owned = false;
+    bool opened = neap_session_down_source(session, item, true, &source, &owned, &err) &&
+                  neap_script_open(&opts, &source, &script, &err);
+    char **ids = opened ? neap_script_def(script)->requires : NULL;
+    for (; found == NULL && ids != NULL && *ids != NULL; ids++)
+        for (size_t i = 0; found == NULL && i < count; i++)
+            if (neap_migration_id_compare(items[i]->id, *ids) == 0)
+                found = items[i];
+    neap_script_close(script);
+    if (owned)
+        neap_source_clear(&source);
+    neap_error_clear(&err);
+    return found;
+}
+
+bool neap_session_check_unneeded(struct neap_session *session, struct neap_plan_item *const *items,
+                                 size_t count, struct neap_error *err)
+{
+    /* The picked come last id first; what is before all of them requires none. */
+    for (size_t i = session->plan.count; count > 0 && i-- > 0;) {
+        const struct neap_plan_item *item = &session->plan.items[i];
+        if (item < items[count - 1])
+            break;
+        if (item->state == NEAP_STATE_PENDING || is_picked(item, items, count))
+            continue;
+        const struct neap_plan_item *required = required_one(session, item, items, count);
+        if (required == NULL)
+            continue;
+        neap_error_set(err, NEAP_ERR_HISTORY_REQUIRES,
+                       "migration %s %s is applied, and requires %s", item->id, item->name,
+                       required->id);
+        neap_error_hint(err, "Undo %s first: `neap down --only %s`.", item->id, item->id);
+        return false;
+    }
+    return true;
+}
+
 void neap_session_explain_change(struct neap_session *session, struct neap_error *err)
 {
     for (size_t i = 0; i < session->plan.count; i++) {

@@ -44,6 +44,10 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
 /* Records what is about to be done; durable on return. */
 bool neap_session_plan(struct neap_session *session, struct neap_plan_item *const *items,
                        size_t count, const char *action, struct neap_error *err);
+/* Refuses (history.requires) to undo the picked items where one that stays applied
+ * requires them. Asks its script as it was applied; runs nothing of it. */
+bool neap_session_check_unneeded(struct neap_session *session, struct neap_plan_item *const *items,
+                                 size_t count, struct neap_error *err);
 /* Reads history and plan again after something changed. */
 bool neap_session_reload(struct neap_session *session, struct neap_error *err);
 /* The script an item is to be undone with: its file, or the copy stored in

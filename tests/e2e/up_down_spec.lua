@@ -315,6 +315,33 @@ return migration {
     assert.equal("a b", tables())
   end)
 
+  it("undoes nothing that another applied one requires", function()
+    p:write_table("0001", "a")
+    p:write_table("0002", "b")
+    p:write("migrations/0003_c.lua", [[
+return migration {
+  summary = "c", requires = { "1" },
+  up = function(db) db:exec "create table c (id int)" end,
+  verify = function() end,
+  down = function(db) db:exec "drop table c" end,
+}]])
+    p:expect "up"
+    for _, more in ipairs { "", " --dry-run" } do
+      local document = p:json("down --only 1" .. more, 4)
+      assert.equal("history.requires", document.error.code)
+      assert.truthy(document.error.message:find("0003 c is applied, and requires 0001", 1, true))
+      assert.truthy(document.error.hint:find("neap down --only 0003", 1, true))
+    end
+    assert.equal("a b c", tables())
+    p:expect "down 3 --dry-run" -- all of them together are no hindrance
+    p:delete "migrations/0003_c.lua" -- as it was applied is what counts
+    p:expect("down --only 1", 4)
+    p:expect "down --only 2"
+    p:expect "down --only 3"
+    p:expect "down --only 1"
+    assert.equal("", tables())
+  end)
+
   it("redoes the last with the file as it is now", function()
     p:write_table("0001", "a")
     p:write_table("0002", "b")
@@ -381,34 +408,5 @@ drop table s;
     p:delete "migrations/0002_bad.sql"
     p:expect "down"
     assert.equal("", tables())
-  end)
-end)
-
-describe("the example project", function()
-  after_each(e2e.clean)
-
-  local function schema(p)
-    local argv = { e2e.cluster().bin .. "/pg_dump", "-s", "-n", "shop", "-d", p.url }
-    local r = e2e.process.run(argv, p.temp .. "/schema", { cwd = "/", env = p.env })
-    assert.equal(0, r.status, r.err)
-    return (r.out:gsub("\n\\[un]*restrict [^\n]*", ""))
-  end
-
-  it("goes up, holds, goes down to nothing, and up again to the same", function()
-    local p = e2e.project()
-    assert(os.execute(("cp -r %s/migrations %s/"):format(e2e.process.quote(e2e.root),
-      e2e.process.quote(p.dir))))
-    local files = #p:json("status").migrations
-    assert.equal(files, #p:json("up").applied)
-    for _, entry in ipairs(p:json("verify").verified) do
-      assert.equal("ok", entry.result, entry.id)
-    end
-    local first = schema(p)
-    assert.truthy(first:find("CREATE TABLE shop.users", 1, true))
-    p:expect "down --to 0"
-    assert.equal("f", p:value "select exists (select from pg_namespace where nspname = 'shop')")
-    p:expect "up"
-    assert.equal(first, schema(p))
-    p:expect "audit verify"
   end)
 end)
