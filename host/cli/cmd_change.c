@@ -91,6 +91,7 @@ static void keep_plan(struct cmd_change *change, enum neap_direction direction)
     for (size_t i = 0; i < change->count; i++) {
         json_t *entry = item_json(change->items[i]);
         neap_json_set(entry, "action", neap_json_text(action_of(change->items[i], direction)));
+        neap_session_words(change->items[i], entry);
         json_array_append_new(change->plan, entry);
     }
 }

@@ -69,6 +69,24 @@ static void count_earlier(struct cmd_change *change, const struct neap_unit *uni
     }
 }
 
+/* What the author says of it, before what it does. */
+static void tell_words(struct cmd_change *change, const struct neap_script_def *def, json_t *entry)
+{
+    /* "locks" of a dry run's entry are those that were seen. */
+    const struct {
+        const char *key, *name, *text;
+    } words[] = {{"summary", "summary", def->summary},
+                 {"ticket", "ticket", def->ticket},
+                 {"why", "why", def->why},
+                 {"risk", "risk", def->risk},
+                 {"locks_said", "locks", def->locks}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        neap_json_set(entry, words[i].key, neap_json_text(words[i].text));
+        if (words[i].text != NULL)
+            cli_print(change->cli, "    %-8s %s", words[i].name, words[i].text);
+    }
+}
+
 static void on_unit(void *arg, const struct neap_unit *unit, const struct neap_script_def *def,
                     bool executed)
 {
@@ -77,6 +95,7 @@ static void on_unit(void *arg, const struct neap_unit *unit, const struct neap_s
     count_earlier(change, unit);
     cli_print(change->cli, "%s %s %s%s", unit->direction == NEAP_UP ? "up  " : "down", unit->id,
               unit->name, executed ? "" : "  (without a transaction: not executed)");
+    tell_words(change, def, entry);
     for (size_t i = 0; !executed && i < def->step_count; i++)
         cli_print(change->cli, "    would run step %s", def->steps[i].name);
     neap_json_set(entry, "id", neap_json_text(unit->id));

@@ -31,7 +31,24 @@ static json_t *status_item(const struct neap_plan_item *item)
     neap_json_set(json, "actor", neap_json_text(item->row == NULL ? NULL : item->row->actor));
     neap_json_set(json, "run_id", neap_json_text(item->row == NULL ? NULL : item->row->run_id));
     neap_json_set(json, "file", neap_json_text(item->file == NULL ? NULL : item->file->path));
+    if (item->state != NEAP_STATE_APPLIED)
+        neap_session_words(item, json);
     return json;
+}
+
+/* --verbose: what is still to come says of itself. */
+static void print_words(struct neap_cli *cli, const json_t *list)
+{
+    static const char *const words[] = {"why", "risk", "locks", NULL};
+    size_t i;
+    json_t *entry;
+    json_array_foreach(list, i, entry) for (const char *const *word = words; *word != NULL; word++)
+    {
+        const char *text = json_string_value(json_object_get(entry, *word));
+        if (text != NULL)
+            cli_print(cli, "%s  %-5s  %s", json_string_value(json_object_get(entry, "id")), *word,
+                      text);
+    }
 }
 
 static json_t *print_status(struct neap_cli *cli, const struct neap_plan *plan)
@@ -54,6 +71,8 @@ static json_t *print_status(struct neap_cli *cli, const struct neap_plan *plan)
         json_array_append_new(list, status_item(item));
     }
     cli_table_print(cli, table);
+    if (cli->opt.verbose)
+        print_words(cli, list);
     return list;
 }
 

@@ -205,6 +205,16 @@ static bool announce(struct neap_session *session, struct neap_plan_item *const 
     return sent;
 }
 
+void neap_session_words(const struct neap_plan_item *item, json_t *json)
+{
+    static const char *const words[] = {"why", "risk", "locks", NULL};
+    for (const char *const *word = words; *word != NULL; word++) {
+        char *text = item->file == NULL ? NULL : neap_source_header(&item->source.files[0], *word);
+        neap_json_set(json, *word, neap_json_text(text));
+        free(text);
+    }
+}
+
 bool neap_session_plan(struct neap_session *session, struct neap_plan_item *const *items,
                        size_t count, const char *action, struct neap_error *err)
 {
@@ -219,6 +229,7 @@ bool neap_session_plan(struct neap_session *session, struct neap_plan_item *cons
             neap_json_set(entry, "exact", neap_json_text(hex));
             neap_hash_hex(&items[i]->source.token, hex);
             neap_json_set(entry, "token", neap_json_text(hex));
+            neap_session_words(items[i], entry);
         }
         json_array_append_new(list, entry);
     }

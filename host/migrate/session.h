@@ -48,6 +48,9 @@ bool neap_session_plan(struct neap_session *session, struct neap_plan_item *cons
  * requires them. Asks its script as it was applied; runs nothing of it. */
 bool neap_session_check_unneeded(struct neap_session *session, struct neap_plan_item *const *items,
                                  size_t count, struct neap_error *err);
+/* Adds to `json` what the item's file says of itself in its first comments: why,
+ * risk, locks; null where it does not. */
+void neap_session_words(const struct neap_plan_item *item, json_t *json);
 /* Reads history and plan again after something changed. */
 bool neap_session_reload(struct neap_session *session, struct neap_error *err);
 /* The script an item is to be undone with: its file, or the copy stored in

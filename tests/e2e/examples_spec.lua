@@ -90,6 +90,41 @@ describe("the example project", function()
       "select shop.product_name(id, 'da') from shop.products where sku = 'mug'")
   end)
 
+  it("does not lose all titles to a down of the rename's first half", function()
+    local p = example.project()
+    example.up(p, example.last)
+    local schema = example.schema(p)
+    local r = p:expect("down --only 13", 4)
+    assert.truthy(r.err:find("0014 product_title_filled is applied, and requires 0013", 1, true)
+      or r.err:find("0016 product_name_dropped is applied, and requires 0013", 1, true), r.err)
+    assert.equal(schema, example.schema(p))
+  end)
+
+  it("tells the operator and the audit why, and at what risk", function()
+    local p = example.project()
+    example.up(p, "0012")
+    local risk = "low; the trigger costs every write of a product some microseconds"
+    assert.is_nil(p:expect("status").out:find(risk, 1, true))
+    assert.truthy(p:expect("status --verbose").out:find("0013  risk   " .. risk, 1, true))
+    local items = p:json("status").migrations
+    assert.equal(risk, items[13].risk)
+    assert.is_nil(items[12].risk)
+    local said = p:expect("up --to 13 --dry-run").out
+    assert.truthy(said:find("    risk     " .. risk, 1, true), said)
+    assert.truthy(said:find("    summary  Products have a title", 1, true), said)
+    local document = p:json "up --to 13"
+    assert.equal(risk, document.plan[1].risk)
+    assert.equal("SHOP-30", p:value "select ticket from neap.history order by seq desc limit 1")
+    local events = p:json("audit show --run " .. document.run_id).events
+    local planned
+    for _, event in ipairs(events) do
+      planned = planned or event.event == "run.plan" and event.data.migrations[1]
+    end
+    assert.equal(risk, planned.risk)
+    assert.truthy(planned.why:find("the shop shows a title", 1, true))
+    assert.truthy(planned.locks:find("for the length of the trial", 1, true))
+  end)
+
   it("notices damage of every kind in verify", function()
     local p = example.project()
     example.up(p, example.last_reversible)
