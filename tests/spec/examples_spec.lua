@@ -40,6 +40,22 @@ describe("examples", function()
     end
   end
 
+  it("are files that exist, and every file is named", function()
+    local named = {}
+    for _, path in ipairs(texts) do
+      for file in e2e.process.read(path):gmatch "`(%l+/[%w_]+%.%l+)`" do
+        if file:find "^migrations/" or file:find "^lib/" then
+          named[file] = true
+          local is_placeholder = file:find "^migrations/0004_name%.sql$"
+          assert(is_placeholder or e2e.process.read(file), path .. " names " .. file)
+        end
+      end
+    end
+    for file in e2e.process.capture("ls migrations/* lib/*"):gmatch "[^\n]+" do
+      assert(named[file], "no text names " .. file)
+    end
+  end)
+
   it("of the example project pass the check", function()
     local r = e2e.project({ database = false }):expect("check", 0, { cwd = e2e.root })
     assert.equal("", r.err)
