@@ -200,6 +200,23 @@ static void hide_known(struct scan *scan)
     }
 }
 
+/* libpq takes all up to the first '@' for user and password, blanks and quotes
+ * among it, unless a '/' comes before; NULL for other schemes. */
+static const char *libpq_sign(const char *text, const char *colon)
+{
+    static const char *const schemes[] = {"postgres", "postgresql"};
+    const char *end = colon + 3 + strcspn(colon + 3, "@/");
+
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t length = strlen(schemes[i]);
+
+        if ((size_t)(colon - text) >= length && *end == '@' &&
+            strncasecmp(colon - length, schemes[i], length) == 0)
+            return end;
+    }
+    return NULL;
+}
+
 /* scheme://user:password@host: from the first ':' to the last '@' before a
  * blank or a quote, because people write '@' and '/' unencoded. */
 static void hide_urls(struct scan *scan)
@@ -215,9 +232,10 @@ static void hide_urls(struct scan *scan)
             continue;
         }
         end = begin + strcspn(begin, " \t\r\n\v\f\"'<>`");
-        colon = memchr(begin, ':', (size_t)(end - begin));
         sign = memrchr(begin, '@', (size_t)(end - begin));
-        if (at > scan->text && isalnum((unsigned char)at[-1]) && colon && sign && colon < sign)
+        sign = sign ? sign : libpq_sign(scan->text, at);
+        colon = sign ? memchr(begin, ':', (size_t)(sign - begin)) : NULL;
+        if (at > scan->text && isalnum((unsigned char)at[-1]) && colon)
             hide(scan, (size_t)(colon + 1 - scan->text), (size_t)(sign - scan->text));
         at = end;
     }
@@ -296,6 +314,16 @@ static const char *hide_literal(struct scan *scan, const char *at)
     return *end ? end + (tag ? tag : 1) : end;
 }
 
+/* True when "keyword=" before `at` stands in a URL's query, where '&' ends it. */
+static bool is_query(const char *text, const char *at)
+{
+    if (at > text && at[-1] == '=')
+        at--;
+    while (at > text && (isalnum((unsigned char)at[-1]) || strchr("%_", at[-1])))
+        at--;
+    return at > text && strchr("?&", at[-1]);
+}
+
 /* The value behind `password =`; returns where it ended. */
 static const char *hide_value(struct scan *scan, const char *at)
 {
@@ -306,7 +334,9 @@ static const char *hide_value(struct scan *scan, const char *at)
         hide(scan, (size_t)(at + 1 - scan->text), (size_t)(end - scan->text));
         return *end ? end + 1 : end;
     }
-    while (*end && !isspace((unsigned char)*end) && !strchr("&\"'", *end))
+    const char *ends = is_query(scan->text, at) ? "&\"'" : "\"'";
+
+    while (*end && !isspace((unsigned char)*end) && !strchr(ends, *end))
         end += *end == '\\' && end[1] ? 2 : 1;
     hide(scan, (size_t)(at - scan->text), (size_t)(end - scan->text));
     return end;
@@ -332,15 +362,43 @@ static const char *hide_after_word(struct scan *scan, const char *word_end)
     return end ? end : word_end;
 }
 
+/* One letter at `at`, lower case, as a URL may spell it (%70); *size its bytes. */
+static int letter_at(const char *at, size_t *size)
+{
+    unsigned char byte = 0;
+
+    *size = 1;
+    if (*at == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])) {
+        sodium_hex2bin(&byte, 1, at + 1, 2, NULL, NULL, NULL);
+        *size = 3;
+        return tolower(byte);
+    }
+    return tolower((unsigned char)*at);
+}
+
+/* The end of `word` if it stands at `at`, in any case, or NULL. */
+static const char *word_at(const char *at, const char *word)
+{
+    size_t size = 0;
+
+    for (; *word; word++, at += size)
+        if (letter_at(at, &size) != *word)
+            return NULL;
+    return at;
+}
+
 /* The next "password", "passwd" or "passphrase" in any case; its end. */
 static const char *next_word(const char *at)
 {
     static const char *const words[] = {"password", "passwd", "passphrase"};
 
-    for (; (at = strpbrk(at, "pP")) != NULL; at++)
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-            if (strncasecmp(at, words[i], strlen(words[i])) == 0)
-                return at + strlen(words[i]);
+    for (; (at = strpbrk(at, "pP%")) != NULL; at++)
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+            const char *end = word_at(at, words[i]);
+
+            if (end)
+                return end;
+        }
     return NULL;
 }
 

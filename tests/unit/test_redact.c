@@ -27,12 +27,17 @@ static void test_redact__hides_url_passwords(void **unused)
     check("http://h:80/path", "http://h:80/path");
     check("postgresql:///neap?host=/tmp&password=pw&x=1",
           "postgresql:///neap?host=/tmp&password=***&x=1");
+    check("postgresql:///neap?%50assw%6Frd=pw&x=1", "postgresql:///neap?%50assw%6Frd=***&x=1");
+    check("postgresql://u:p w\"x@h/d y", "postgresql://u:***@h/d y");
+    check("postgresql://h:5432/d for u@h", "postgresql://h:5432/d for u@h");
+    check("100%pass %password=pw 50%", "100%pass %password=*** 50%");
 }
 
 static void test_redact__hides_dsn_passwords(void **unused)
 {
     (void)unused;
     check("host=h password=pw user=u", "host=h password=*** user=u");
+    check("password=&p&w user=u", "password=*** user=u");
     check("password = 'p\\'w x' user=u", "password = '***' user=u");
     check("password='p''w' user=u", "password='***' user=u");
     check("sslpassword=a\\ b user=u", "sslpassword=*** user=u");
