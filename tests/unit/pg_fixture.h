@@ -43,8 +43,8 @@ static void pg_fixture_become(const char *dir)
 {
     struct passwd *user = geteuid() == 0 ? getpwnam("postgres") : NULL;
 
-    if (user && (setgid(user->pw_gid) || initgroups("postgres", user->pw_gid) ||
-                 setuid(user->pw_uid)))
+    if (user &&
+        (setgid(user->pw_gid) || initgroups("postgres", user->pw_gid) || setuid(user->pw_uid)))
         _exit(126);
     prctl(PR_SET_PDEATHSIG, SIGQUIT);
     if (chdir(dir) != 0)
@@ -91,9 +91,10 @@ static int pg_fixture_is_up(void)
 static void pg_fixture_start(const char *extra)
 {
     char data[] = "data", here[80];
-    char *init[] = {(char[]){"initdb"},      data, (char[]){"-Upostgres"},
-                    (char[]){"-EUTF8"},      (char[]){"--locale=C"},
-                    (char[]){"-Atrust"},     (char[]){"--no-sync"}, NULL};
+    char *init[] = {(char[]){"initdb"},     data,
+                    (char[]){"-Upostgres"}, (char[]){"-EUTF8"},
+                    (char[]){"--locale=C"}, (char[]){"-Atrust"},
+                    (char[]){"--no-sync"},  NULL};
     struct passwd *user = geteuid() == 0 ? getpwnam("postgres") : NULL;
     int status = 0;
 
@@ -143,6 +144,21 @@ static void pg_fixture_stop(void)
     waitpid(pid, NULL, 0);
 }
 
+/* Setup and teardown of a group of tests, for cmocka_run_group_tests. */
+static inline int pg_fixture_begin(void **state)
+{
+    (void)state;
+    pg_fixture_start(NULL);
+    return 0;
+}
+
+static inline int pg_fixture_end(void **state)
+{
+    (void)state;
+    pg_fixture_stop();
+    return 0;
+}
+
 /* What each test has: a run, a loop, a client. */
 struct pg_scene {
     struct neap_run run;
@@ -153,9 +169,8 @@ struct pg_scene {
 
 static struct pg_client *pg_fixture_open(struct pg_scene *scene)
 {
-    struct pg_open_opts opts = {.conninfo = pg_fixture.conninfo,
-                                .application_name = "neap:test",
-                                .timeout_ms = 10000};
+    struct pg_open_opts opts = {
+        .conninfo = pg_fixture.conninfo, .application_name = "neap:test", .timeout_ms = 10000};
     struct pg_client *client = NULL;
 
     if (!pg_open(scene->loop, &opts, &client, &scene->err))
@@ -185,6 +200,9 @@ static int pg_scene_end(void **state)
     free(scene);
     return 0;
 }
+
+/* A test on a scene of its own. */
+#define PG_SCENE(name) cmocka_unit_test_setup_teardown(name, pg_scene_begin, pg_scene_end)
 
 static inline void pg_scene_do(struct pg_scene *scene, const char *sql)
 {

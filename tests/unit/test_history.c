@@ -478,13 +478,6 @@ static int start_server(void **state)
     return 0;
 }
 
-static int stop_server(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
 #define CASE(name) \
     cmocka_unit_test_setup_teardown(test_history__##name, pg_scene_begin, pg_scene_end)
 
@@ -508,5 +501,5 @@ int main(int argc, char **argv)
         CASE(many_install_at_once),
         CASE(a_missing_right_names_the_grant),
     };
-    return cmocka_run_group_tests(tests, start_server, stop_server);
+    return cmocka_run_group_tests(tests, start_server, pg_fixture_end);
 }

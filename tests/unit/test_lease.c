@@ -401,20 +401,6 @@ static void test_lease__break_ends_another_s(void **state)
     pg_close(work);
 }
 
-static int start_server(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int stop_server(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
 #define CASE(name) cmocka_unit_test_setup_teardown(test_lease__##name, lease_begin, pg_scene_end)
 
 int main(void)
@@ -437,5 +423,5 @@ int main(void)
         CASE(refence_on_another_session),
         CASE(break_ends_another_s),
     };
-    return cmocka_run_group_tests(tests, start_server, stop_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }

@@ -124,32 +124,16 @@ static void test_pg_cancel__a_dead_server_costs_five_seconds(void **state)
     assert_in_range(took_ms, 4900, 6500);
 }
 
-static int begin_server(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int end_server(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
-#define SCENE(name) cmocka_unit_test_setup_teardown(name, pg_scene_begin, pg_scene_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCENE(test_pg_cancel__the_deadline_ends_a_statement),
-        SCENE(test_pg_cancel__a_pipeline_is_drained),
-        SCENE(test_pg_cancel__a_stream_is_drained),
-        SCENE(test_pg_cancel__the_next_statement_is_never_hit),
-        SCENE(test_pg_cancel__nothing_to_cancel_is_nothing),
-        SCENE(test_pg_cancel__a_dead_server_costs_five_seconds),
+        PG_SCENE(test_pg_cancel__the_deadline_ends_a_statement),
+        PG_SCENE(test_pg_cancel__a_pipeline_is_drained),
+        PG_SCENE(test_pg_cancel__a_stream_is_drained),
+        PG_SCENE(test_pg_cancel__the_next_statement_is_never_hit),
+        PG_SCENE(test_pg_cancel__nothing_to_cancel_is_nothing),
+        PG_SCENE(test_pg_cancel__a_dead_server_costs_five_seconds),
     };
 
-    return cmocka_run_group_tests(tests, begin_server, end_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }

@@ -18,8 +18,9 @@ static struct pg_statement plain(const char *sql)
 static void test_pg_client__values_pass_through(void **state)
 {
     struct pg_scene *scene = *state;
-    static const char *const texts[] = {"9223372036854775807", "12345678901234567890.123", NULL,
-                                        "NaN", "infinity", "{1,NULL,3}", "{\"a\": 1}"};
+    static const char *const texts[] = {
+        "9223372036854775807", "12345678901234567890.123", NULL, "NaN", "infinity", "{1,NULL,3}",
+        "{\"a\": 1}"};
     struct pg_op *op = NULL;
 
     assert_true(pg_exec_text(scene->client,
@@ -134,8 +135,8 @@ static void test_pg_client__context_is_kept(void **state)
 {
     struct pg_scene *scene = *state;
 
-    assert_false(pg_exec_text(scene->client, "do $$ begin perform 1/0; end $$", 0, NULL, NULL,
-                              &scene->err));
+    assert_false(
+        pg_exec_text(scene->client, "do $$ begin perform 1/0; end $$", 0, NULL, NULL, &scene->err));
     assert_string_equal(scene->err.sqlstate, "22012");
     assert_non_null(strstr(scene->err.detail, "PL/pgSQL"));
 }
@@ -234,8 +235,8 @@ static void test_pg_client__ten_thousand_in_a_pipeline(void **state)
     assert_true(pg_pipeline_begin(scene->client, &scene->err));
     assert_true(pg_send_text(scene->client, "begin", 0, NULL, &scene->err));
     for (int i = 0; i < 10000; i++)
-        assert_true(pg_send_text(scene->client, "insert into many values (1)", 0, NULL,
-                                 &scene->err));
+        assert_true(
+            pg_send_text(scene->client, "insert into many values (1)", 0, NULL, &scene->err));
     assert_true(pg_send_text(scene->client, "commit", 0, NULL, &scene->err));
     assert_true(pg_pipeline_end(scene->client, &scene->err));
     assert_int_equal(pg_scene_int(scene, "select count(*) from many"), 10000);
@@ -581,53 +582,37 @@ static void test_pg_client__names_and_literals_are_quoted(void **state)
     assert_false(pg_ident(scene->client, "", 0, &text, &scene->err));
 }
 
-static int begin_server(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int end_server(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
-#define SCENE(name) cmocka_unit_test_setup_teardown(name, pg_scene_begin, pg_scene_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCENE(test_pg_client__values_pass_through),
-        SCENE(test_pg_client__bytea_is_binary),
-        SCENE(test_pg_client__text_is_checked_before_it_is_sent),
-        SCENE(test_pg_client__an_error_is_whole_and_sticky),
-        SCENE(test_pg_client__one_statement_is_one),
-        SCENE(test_pg_client__sqlstates_are_classified),
-        SCENE(test_pg_client__context_is_kept),
-        SCENE(test_pg_client__a_pipeline_keeps_order),
-        SCENE(test_pg_client__a_pipeline_names_its_first_failure),
-        SCENE(test_pg_client__a_cleared_failure_stays_cleared),
-        SCENE(test_pg_client__ten_thousand_in_a_pipeline),
-        SCENE(test_pg_client__neither_side_deadlocks),
-        SCENE(test_pg_client__statements_queue_without_a_pipeline),
-        SCENE(test_pg_client__what_waits_behind_a_failure_is_not_sent),
-        SCENE(test_pg_client__callbacks_may_send_and_free),
-        SCENE(test_pg_client__a_callback_may_close),
-        SCENE(test_pg_client__rows_stream_in_constant_memory),
-        SCENE(test_pg_client__rows_stream_in_a_pipeline),
-        SCENE(test_pg_client__a_stream_left_early_drains),
-        SCENE(test_pg_client__a_stream_fails_at_its_row),
-        SCENE(test_pg_client__a_discarded_result_costs_no_memory),
-        SCENE(test_pg_client__a_lost_connection_stays_lost),
-        SCENE(test_pg_client__a_loss_found_while_writing_is_told),
-        SCENE(test_pg_client__an_idle_session_s_end_is_explained),
-        SCENE(test_pg_client__copy_needs_its_own_door),
-        SCENE(test_pg_client__every_call_is_settled_once),
-        SCENE(test_pg_client__names_and_literals_are_quoted),
+        PG_SCENE(test_pg_client__values_pass_through),
+        PG_SCENE(test_pg_client__bytea_is_binary),
+        PG_SCENE(test_pg_client__text_is_checked_before_it_is_sent),
+        PG_SCENE(test_pg_client__an_error_is_whole_and_sticky),
+        PG_SCENE(test_pg_client__one_statement_is_one),
+        PG_SCENE(test_pg_client__sqlstates_are_classified),
+        PG_SCENE(test_pg_client__context_is_kept),
+        PG_SCENE(test_pg_client__a_pipeline_keeps_order),
+        PG_SCENE(test_pg_client__a_pipeline_names_its_first_failure),
+        PG_SCENE(test_pg_client__a_cleared_failure_stays_cleared),
+        PG_SCENE(test_pg_client__ten_thousand_in_a_pipeline),
+        PG_SCENE(test_pg_client__neither_side_deadlocks),
+        PG_SCENE(test_pg_client__statements_queue_without_a_pipeline),
+        PG_SCENE(test_pg_client__what_waits_behind_a_failure_is_not_sent),
+        PG_SCENE(test_pg_client__callbacks_may_send_and_free),
+        PG_SCENE(test_pg_client__a_callback_may_close),
+        PG_SCENE(test_pg_client__rows_stream_in_constant_memory),
+        PG_SCENE(test_pg_client__rows_stream_in_a_pipeline),
+        PG_SCENE(test_pg_client__a_stream_left_early_drains),
+        PG_SCENE(test_pg_client__a_stream_fails_at_its_row),
+        PG_SCENE(test_pg_client__a_discarded_result_costs_no_memory),
+        PG_SCENE(test_pg_client__a_lost_connection_stays_lost),
+        PG_SCENE(test_pg_client__a_loss_found_while_writing_is_told),
+        PG_SCENE(test_pg_client__an_idle_session_s_end_is_explained),
+        PG_SCENE(test_pg_client__copy_needs_its_own_door),
+        PG_SCENE(test_pg_client__every_call_is_settled_once),
+        PG_SCENE(test_pg_client__names_and_literals_are_quoted),
     };
 
-    return cmocka_run_group_tests(tests, begin_server, end_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }

@@ -139,8 +139,8 @@ static void test_pg_copy__a_failing_consumer_ends_it(void **state)
     struct pg_scene *scene = *state;
     struct sink sink = {.fail_at = 1000};
 
-    assert_false(take_rows(scene, "copy (select generate_series(1, 5000000)) to stdout", &sink,
-                           NULL));
+    assert_false(
+        take_rows(scene, "copy (select generate_series(1, 5000000)) to stdout", &sink, NULL));
     assert_string_equal(scene->err.message, "the consumer broke");
     assert_int_equal(sink.row_count, 1000);
     assert_false(pg_is_lost(scene->client));
@@ -153,9 +153,8 @@ static void test_pg_copy__an_error_midway_comes_out(void **state)
     struct pg_scene *scene = *state;
     struct sink sink = {0};
 
-    assert_false(take_rows(scene,
-                           "copy (select 1/(500-n) from generate_series(1, 1000) n) to stdout",
-                           &sink, NULL));
+    assert_false(take_rows(
+        scene, "copy (select 1/(500-n) from generate_series(1, 1000) n) to stdout", &sink, NULL));
     assert_string_equal(scene->err.sqlstate, "22012");
     assert_int_equal(sink.row_count, 499);
 }
@@ -173,8 +172,8 @@ static void test_pg_copy__the_stop_ends_both(void **state)
     neap_run_init(&scene->run);
     pg_failure_clear(scene->client);
     assert_int_equal(pg_scene_int(scene, "select count(*) from target"), 0);
-    assert_false(take_rows(scene, "copy (select generate_series(1, 5000000)) to stdout", &sink,
-                           NULL));
+    assert_false(
+        take_rows(scene, "copy (select generate_series(1, 5000000)) to stdout", &sink, NULL));
     assert_int_equal(scene->err.code, NEAP_ERR_RUN_INTERRUPTED);
     assert_false(pg_is_lost(scene->client));
 }
@@ -240,20 +239,6 @@ static void test_pg_copy__a_lost_connection_ends_it(void **state)
     assert_true(pg_is_lost(scene->client));
 }
 
-static int begin_server(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int end_server(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
 #define SCENE(name) cmocka_unit_test_setup_teardown(name, begin_scene, pg_scene_end)
 
 int main(void)
@@ -271,5 +256,5 @@ int main(void)
         SCENE(test_pg_copy__a_lost_connection_ends_it),
     };
 
-    return cmocka_run_group_tests(tests, begin_server, end_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }

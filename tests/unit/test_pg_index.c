@@ -80,8 +80,8 @@ static void test_pg_index__a_failed_build_leaves_nothing(void **state)
     struct pg_scene *scene = *state;
 
     pg_scene_do(scene, "insert into shop.item values (5)");
-    assert_false(build(scene, "create unique index concurrently item_a on shop.item(a)", NULL,
-                       false));
+    assert_false(
+        build(scene, "create unique index concurrently item_a on shop.item(a)", NULL, false));
     assert_string_equal(scene->err.sqlstate, "23505");
     assert_int_equal(scene->err.where_line, 9);
     assert_non_null(pg_failure(scene->client)); /* sticky, also after the drop */
@@ -120,8 +120,8 @@ static void test_pg_index__our_leftover_is_dropped(void **state)
     struct pg_scene *scene = *state;
 
     leave_invalid(scene);
-    assert_true(build(scene, "create index concurrently if not exists item_a on shop.item(a)",
-                      NULL, true));
+    assert_true(
+        build(scene, "create index concurrently if not exists item_a on shop.item(a)", NULL, true));
     assert_int_equal(pg_scene_int(scene, sql_valid), 1);
     assert_int_equal(pg_scene_int(scene, sql_invalid), 0);
 }
@@ -204,20 +204,6 @@ static void test_pg_index__a_transaction_is_refused(void **state)
     pg_scene_do(scene, "rollback");
 }
 
-static int begin_server(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int end_server(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
 #define SCENE(name) cmocka_unit_test_setup_teardown(name, begin_scene, end_scene)
 
 int main(void)
@@ -232,5 +218,5 @@ int main(void)
         SCENE(test_pg_index__a_transaction_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, begin_server, end_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }

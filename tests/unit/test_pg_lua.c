@@ -394,20 +394,6 @@ static struct CMUnitTest *add_cases(struct CMUnitTest *tests, const char *path)
     return tests;
 }
 
-static int group_begin(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int group_end(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     static struct CMUnitTest tests[CASE_MAX] = {
@@ -426,8 +412,8 @@ int main(int argc, char **argv)
     end = add_cases(end, "tests/unit/pg_lua/editor_types.lua");
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    int failed =
-        _cmocka_run_group_tests("pg_lua", tests, (size_t)(end - tests), group_begin, group_end);
+    int failed = _cmocka_run_group_tests("pg_lua", tests, (size_t)(end - tests), pg_fixture_begin,
+                                         pg_fixture_end);
     for (struct CMUnitTest *test = tests + 3; test < end; test++) {
         free(test->initial_state);
         free((void *)(uintptr_t)test->name);

@@ -74,8 +74,8 @@ static void test_pg_notice__a_notification_is_found(void **state)
     assert_true(pg_notification(scene->client, 50, &found, &channel, &payload, &pid, &scene->err));
     assert_false(found);
     assert_true(pg_send_text(other, "notify work, 'done'", 0, NULL, &scene->err));
-    assert_true(pg_notification(scene->client, 5000, &found, &channel, &payload, &pid,
-                                &scene->err));
+    assert_true(
+        pg_notification(scene->client, 5000, &found, &channel, &payload, &pid, &scene->err));
     assert_true(found);
     assert_string_equal(channel, "work");
     assert_string_equal(payload, "done");
@@ -83,36 +83,20 @@ static void test_pg_notice__a_notification_is_found(void **state)
     free(channel);
     free(payload);
     scene->run.deadline_ms = neap_clock_ms() + 50;
-    assert_false(pg_notification(scene->client, 5000, &found, &channel, &payload, &pid,
-                                 &scene->err));
+    assert_false(
+        pg_notification(scene->client, 5000, &found, &channel, &payload, &pid, &scene->err));
     assert_int_equal(scene->err.code, NEAP_ERR_RUN_DEADLINE);
     pg_close(other);
 }
 
-static int begin_server(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int end_server(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
-#define SCENE(name) cmocka_unit_test_setup_teardown(name, pg_scene_begin, pg_scene_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCENE(test_pg_notice__a_notice_is_heard),
-        SCENE(test_pg_notice__a_flood_is_capped),
-        SCENE(test_pg_notice__big_ones_are_capped_by_bytes),
-        SCENE(test_pg_notice__a_notification_is_found),
+        PG_SCENE(test_pg_notice__a_notice_is_heard),
+        PG_SCENE(test_pg_notice__a_flood_is_capped),
+        PG_SCENE(test_pg_notice__big_ones_are_capped_by_bytes),
+        PG_SCENE(test_pg_notice__a_notification_is_found),
     };
 
-    return cmocka_run_group_tests(tests, begin_server, end_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }

@@ -166,12 +166,9 @@ static void test_pg_open__a_wrong_password_says_where_it_came_from(void **state)
 static void test_pg_open__broken_strings_keep_the_secret(void **state)
 {
     static const char *const strings[] = {
-        "postgresql://u:sesame/open@localhost/db",
-        "postgresql://u:sesame@open@localhost:x/db",
-        "postgresql://u:ses%zzame@localhost/db",
-        "host=localhost password sesame",
-        "host=localhost password='sesame",
-        "postgresql://u:pw@localhost/db?sesame=open",
+        "postgresql://u:sesame/open@localhost/db", "postgresql://u:sesame@open@localhost:x/db",
+        "postgresql://u:ses%zzame@localhost/db",   "host=localhost password sesame",
+        "host=localhost password='sesame",         "postgresql://u:pw@localhost/db?sesame=open",
     };
     struct pg_scene *scene = *state;
 
@@ -223,13 +220,6 @@ static void test_pg_open__silence_has_a_limit(void **state)
     close(listener);
 }
 
-static int begin_server(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
 static int end_server(void **state)
 {
     (void)state;
@@ -238,21 +228,19 @@ static int end_server(void **state)
     return 0;
 }
 
-#define SCENE(name) cmocka_unit_test_setup_teardown(name, pg_scene_begin, pg_scene_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCENE(test_pg_open__the_session_is_ours),
-        SCENE(test_pg_open__a_uri_works),
-        SCENE(test_pg_open__the_environment_works),
-        SCENE(test_pg_open__the_second_host_is_tried),
-        SCENE(test_pg_open__a_refusal_says_where),
-        SCENE(test_pg_open__causes_have_their_hints),
-        SCENE(test_pg_open__a_wrong_password_says_where_it_came_from),
-        SCENE(test_pg_open__broken_strings_keep_the_secret),
-        SCENE(test_pg_open__silence_has_a_limit),
+        PG_SCENE(test_pg_open__the_session_is_ours),
+        PG_SCENE(test_pg_open__a_uri_works),
+        PG_SCENE(test_pg_open__the_environment_works),
+        PG_SCENE(test_pg_open__the_second_host_is_tried),
+        PG_SCENE(test_pg_open__a_refusal_says_where),
+        PG_SCENE(test_pg_open__causes_have_their_hints),
+        PG_SCENE(test_pg_open__a_wrong_password_says_where_it_came_from),
+        PG_SCENE(test_pg_open__broken_strings_keep_the_secret),
+        PG_SCENE(test_pg_open__silence_has_a_limit),
     };
 
-    return cmocka_run_group_tests(tests, begin_server, end_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, end_server);
 }

@@ -233,20 +233,6 @@ static void test_script_pg__sql_verify_fails(void **state)
     assert_int_equal(world.scene->err.where_line, 6);
 }
 
-static int group_begin(void **state)
-{
-    (void)state;
-    pg_fixture_start(NULL);
-    return 0;
-}
-
-static int group_end(void **state)
-{
-    (void)state;
-    pg_fixture_stop();
-    return 0;
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -264,5 +250,5 @@ int main(void)
         TEST(test_script_pg__runs_sql_files),
         TEST(test_script_pg__sql_verify_fails),
     };
-    return cmocka_run_group_tests(tests, group_begin, group_end);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }
