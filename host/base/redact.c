@@ -331,6 +331,10 @@ static const char *hide_value(struct scan *scan, const char *at)
 
     if (*at == '\'' || *at == '"') {
         end = end_of_quoted(at + 1, *at);
+        /* To libpq a '"' is a letter as any other: the value may go on behind it. */
+        if (*end && end[1] && !isspace((unsigned char)end[1]) && !strchr(",;)]}>&", end[1]))
+            while (*end && !isspace((unsigned char)*end))
+                end++;
         hide(scan, (size_t)(at + 1 - scan->text), (size_t)(end - scan->text));
         return *end ? end + 1 : end;
     }

@@ -38,6 +38,8 @@ static void test_redact__hides_dsn_passwords(void **unused)
     (void)unused;
     check("host=h password=pw user=u", "host=h password=*** user=u");
     check("password=&p&w user=u", "password=*** user=u");
+    check("password=\"\"p\"w user=u", "password=\"*** user=u");
+    check("{password=\"p\", user=u}", "{password=\"***\", user=u}");
     check("password = 'p\\'w x' user=u", "password = '***' user=u");
     check("password='p''w' user=u", "password='***' user=u");
     check("sslpassword=a\\ b user=u", "sslpassword=*** user=u");
