@@ -9,10 +9,14 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "host/base/crash.h"
+#include "host/base/memory.h"
 #include "host/cli/cli.h"
 
 int main(int argc, char **argv)
 {
+    neap_memory_open();
+    neap_crash_open();
     umask(077);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});

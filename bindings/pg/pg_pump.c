@@ -99,8 +99,7 @@ static void keep_aborted(struct pg_client *client, struct pg_op *op, PGresult *r
 static void refuse_copy(struct pg_client *client, struct pg_op *op, ExecStatusType status)
 {
     if (op->error.code == NEAP_OK) {
-        neap_error_set(&op->error, NEAP_ERR_DB_ARGUMENT,
-                       "COPY %s is not run as a plain statement",
+        neap_error_set(&op->error, NEAP_ERR_DB_ARGUMENT, "COPY %s is not run as a plain statement",
                        status == PGRES_COPY_IN ? "FROM STDIN" : "TO STDOUT");
         neap_error_hint(&op->error, "Use %s.", status == PGRES_COPY_IN ? "copy_in" : "copy_out");
         pg_error_place(&op->error, op);
@@ -146,6 +145,10 @@ static bool discard_copy(struct pg_client *client, struct pg_op *op)
 static void take_result(struct pg_client *client, struct pg_op *op, PGresult *result)
 {
     bool fatal = pg_result_is_fatal(result);
+    /* libpq's own failure: it has dropped an answer for want of memory or of sense,
+     * and which answer belongs to which statement is no longer known. */
+    bool own = PQresultStatus(result) == PGRES_FATAL_ERROR &&
+               PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL;
 
     op->answered = true;
     switch (PQresultStatus(result)) {
@@ -175,8 +178,8 @@ static void take_result(struct pg_client *client, struct pg_op *op, PGresult *re
         keep_failure(client, op, result);
         break;
     }
-    if (fatal)
-        pg_lose(client, "the server ended the session");
+    if (fatal || own)
+        pg_lose(client, fatal ? "the server ended the session" : NULL);
 }
 
 static bool is_open_to_results(const struct pg_client *client)

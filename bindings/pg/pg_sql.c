@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "bindings/pg/pg_sql_class.h"
+#include "host/base/crash.h"
 #include "host/base/memory.h"
 #include "host/base/text.h"
 
@@ -26,6 +27,10 @@
 /* libpg_query crashes near 60,000 levels on an 8 MB stack (+ chains); a level
  * takes a token at least. */
 #define DEPTH_MAX 8000
+
+/* Without memory libpg_query 15 frees what it never set (its fingerprint), or has
+ * no handler yet for its own error. Both crash. */
+static const char parser[] = "libpg_query";
 
 struct cache_slot {
     char *text;
@@ -149,6 +154,7 @@ static bool classify_words(const char *sql, size_t length, struct pg_sql_class *
 
 static void fingerprint(const char *sql, struct pg_sql_class *out)
 {
+    neap_crash_in(parser);
     PgQueryFingerprintResult result = pg_query_fingerprint(sql);
     if (result.error == NULL && result.fingerprint_str != NULL) {
         size_t length = strnlen(result.fingerprint_str, sizeof out->fingerprint - 1);
@@ -156,6 +162,7 @@ static void fingerprint(const char *sql, struct pg_sql_class *out)
         out->fingerprint[length] = '\0';
     }
     pg_query_free_fingerprint_result(result);
+    neap_crash_in(NULL);
 }
 
 static bool classify_tree(const char *sql, const char *tree, struct pg_sql_class *out,
@@ -180,11 +187,15 @@ static bool classify_tree(const char *sql, const char *tree, struct pg_sql_class
 static bool classify_parsed(const char *sql, struct pg_sql_class *out, bool *ok,
                             struct neap_error *err)
 {
+    neap_crash_in(parser);
     PgQueryParseResult result = pg_query_parse(sql);
+    neap_crash_in(NULL);
     bool parsed = result.error == NULL && result.parse_tree != NULL;
     if (parsed)
         *ok = classify_tree(sql, result.parse_tree, out, err);
+    neap_crash_in(parser);
     pg_query_free_parse_result(result);
+    neap_crash_in(NULL);
     return parsed;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "host/base/memory.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,12 @@
 
 #define EXIT_BUG 70
 
-static _Noreturn void end_without_memory(void)
+void neap_memory_open(void)
+{
+    json_set_alloc_funcs(neap_alloc, free);
+}
+
+_Noreturn void neap_memory_end(void)
 {
     static const char words[] = "error: neap ran out of memory; what was in doubt is settled by "
                                 "the next run\n";
@@ -25,10 +31,15 @@ static _Noreturn void end_without_memory(void)
 
 void *neap_alloc(size_t size_bytes)
 {
-    void *block = calloc(1, size_bytes ? size_bytes : 1);
+    return neap_alloc_many(1, size_bytes);
+}
+
+void *neap_alloc_many(size_t count, size_t size_bytes)
+{
+    void *block = calloc(count ? count : 1, size_bytes ? size_bytes : 1);
 
     if (!block)
-        end_without_memory();
+        neap_memory_end();
     return block;
 }
 
@@ -37,7 +48,7 @@ void *neap_realloc(void *block, size_t size_bytes)
     void *moved = realloc(block, size_bytes ? size_bytes : 1);
 
     if (!moved)
-        end_without_memory();
+        neap_memory_end();
     return moved;
 }
 
@@ -71,6 +82,6 @@ char *neap_vformat(const char *format, va_list args)
     char *text = NULL;
 
     if (vasprintf(&text, format, args) < 0)
-        end_without_memory();
+        neap_memory_end();
     return text;
 }

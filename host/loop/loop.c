@@ -81,6 +81,8 @@ bool neap_loop_open(struct neap_run *run, struct neap_loop **out, struct neap_er
         return false;
     }
     loop = neap_alloc(sizeof *loop);
+    /* libuv aborts where it finds no memory, or says so to code that cannot help. */
+    uv_replace_allocator(neap_alloc, neap_realloc, neap_alloc_many, free);
     status = uv_loop_init(&loop->uv);
     if (status != 0) {
         neap_error_set(err, NEAP_ERR_INTERNAL_BUG, "cannot open the event loop: %s",

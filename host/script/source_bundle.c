@@ -95,6 +95,8 @@ bool neap_source_bundle(const struct neap_source *source, void **bytes, size_t *
     int status = compress2(*bytes, &packed, (const Bytef *)text, plain, Z_DEFAULT_COMPRESSION);
     free(text);
     *length = packed;
+    if (status == Z_MEM_ERROR)
+        neap_memory_end();
     if (status == Z_OK)
         return true;
     free(*bytes);
@@ -124,6 +126,8 @@ static bool inflate_all(const void *bytes, size_t length, struct neap_buffer *ou
         status = inflate(&stream, Z_NO_FLUSH);
         neap_buffer_add(out, chunk, sizeof chunk - stream.avail_out);
     }
+    if (status == Z_MEM_ERROR) /* which says nothing about the bytes */
+        neap_memory_end();
     bool whole = status == Z_STREAM_END && stream.avail_in == 0;
     inflateEnd(&stream);
     free(in);

@@ -28,6 +28,7 @@
 
 #include "bindings/pg/pg_client.h"
 #include "host/base/clock.h"
+#include "host/base/crash.h"
 #include "host/base/memory.h"
 
 struct pg_fixture {
@@ -222,19 +223,11 @@ static inline int64_t pg_scene_int(struct pg_scene *scene, const char *sql)
     return value;
 }
 
-/* Kilobytes of memory this process has touched at most. */
-#if defined(__SANITIZE_ADDRESS__)
-#define PG_FIXTURE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PG_FIXTURE_ASAN 1
-#endif
-#endif
-
-/* 0 under ASan, which keeps freed memory: what is compared then always holds. */
+/* Kilobytes of memory this process has touched at most. 0 under ASan, which keeps freed memory:
+ * what is compared then always holds. */
 static inline long pg_fixture_peak_kb(void)
 {
-#ifdef PG_FIXTURE_ASAN
+#ifdef NEAP_ASAN
     return 0;
 #else
     FILE *file = fopen("/proc/self/status", "r");
