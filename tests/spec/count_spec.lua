@@ -43,6 +43,13 @@ describe("tests/count.lua", function()
     assert.equal(1, status)
   end)
 
+  it("counts a fuzz target as one case, whatever it printed", function()
+    local fine = "Done 123456 runs in 61 second(s)\nstat::number_of_executed_units: 123456"
+    local found = "fuzz_sql.c:90: count == 1: 2 passed\n==7== ERROR: libFuzzer: deadly signal"
+    local log = block("fuzz.fuzz_sql", fine, true) .. block("fuzz.fuzz_url", found, false)
+    assert.equal("1 passed, 1 failed", (count(log, "1")))
+  end)
+
   it("counts a crash that names no case", function()
     assert.equal("0 passed, 1 failed", (count(block("unit.a", "Segmentation fault", false))))
     assert.equal("3 passed, 1 failed",
