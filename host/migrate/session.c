@@ -301,7 +301,7 @@ static bool is_picked(const struct neap_plan_item *item, struct neap_plan_item *
 /* The picked item that `item` requires, or NULL. A script that cannot be opened
  * (baselined, and its file is gone) is not known to require any. */
 static const struct neap_plan_item *required_one(struct neap_session *session,
-                                                 const struct neap_plan_item *item,
+                                                 struct neap_plan_item *item,
                                                  struct neap_plan_item *const *items, size_t count)
 {
     const struct neap_plan_item *found = NULL;
@@ -330,7 +330,7 @@ bool neap_session_check_unneeded(struct neap_session *session, struct neap_plan_
 {
     /* The picked come last id first; what is before all of them requires none. */
     for (size_t i = session->plan.count; count > 0 && i-- > 0;) {
-        const struct neap_plan_item *item = &session->plan.items[i];
+        struct neap_plan_item *item = &session->plan.items[i];
         if (item < items[count - 1])
             break;
         if (item->state == NEAP_STATE_PENDING || is_picked(item, items, count))
