@@ -346,6 +346,19 @@ static char unicode_escape(const char *at, const char *end, size_t *length)
     return (char)value;
 }
 
+/* Ends a name of `n` bytes; what a cut left of a character goes too. */
+static void end_name(char *name, size_t n)
+{
+    size_t lead = n;
+    while (lead > 0 && ((unsigned char)name[lead - 1] & 0xC0) == 0x80)
+        lead--;
+    unsigned char first = lead > 0 ? (unsigned char)name[lead - 1] : 0;
+    size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+    if (length > n - lead + 1)
+        n = lead - 1;
+    name[n] = '\0';
+}
+
 /* Copies the inside of a quoted identifier. */
 static void quoted_name(const char *at, const char *end, char *name, size_t size)
 {
@@ -364,7 +377,7 @@ static void quoted_name(const char *at, const char *end, char *name, size_t size
         name[n++] = c;
         at += step;
     }
-    name[n] = '\0';
+    end_name(name, n);
 }
 
 void pg_sql_token_name(const char *text, const struct pg_sql_token *token, char *name, size_t size)
@@ -380,5 +393,5 @@ void pg_sql_token_name(const char *text, const struct pg_sql_token *token, char 
         return;
     for (; n < token->length && n + 1 < size; n++)
         name[n] = at[n] >= 'A' && at[n] <= 'Z' ? (char)(at[n] | 0x20) : at[n];
-    name[n] = '\0';
+    end_name(name, n);
 }

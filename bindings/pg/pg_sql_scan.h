@@ -52,7 +52,7 @@ bool pg_sql_token_is(const char *text, const struct pg_sql_token *token, const c
 /* True when the token is the one byte of punctuation `c`. */
 bool pg_sql_token_is_char(const char *text, const struct pg_sql_token *token, char c);
 /* The name a WORD (folded to lower case) or QUOTED token gives, cut to `size`
- * bytes with its NUL; "" for other tokens. U& escapes of ASCII are decoded. */
+ * bytes with its NUL, between characters; "" for other tokens. U& escapes of ASCII are decoded. */
 void pg_sql_token_name(const char *text, const struct pg_sql_token *token, char *name, size_t size);
 
 #endif

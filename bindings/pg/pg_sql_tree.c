@@ -6,6 +6,7 @@
  * `"Name":` with bare quotes, which no string value can contain.
  */
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -74,13 +75,10 @@ static void set_kind(struct pg_sql_class *out, enum pg_sql_kind kind, const char
         out->verb = verb;
 }
 
+/* The parser cut it already, as the server does. */
 static void copy_name(char to[64], const char *from)
 {
-    size_t length = strlen(from);
-    while (length > 63 || (length > 0 && length == 63 && (from[length] & 0xC0) == 0x80))
-        length--;
-    memcpy(to, from, length);
-    to[length] = '\0';
+    snprintf(to, 64, "%s", from);
 }
 
 bool pg_sql_is_transaction_setting(const char *name)

@@ -278,6 +278,16 @@ static void test_pg_sql__index_names(void **state)
     check_index("create index concurrently "
                 "a123456789b123456789c123456789d123456789e123456789f123456789g123456789 on t (a)",
                 "a123456789b123456789c123456789d123456789e123456789f123456789g12||t|0");
+    /* The server cuts between characters, and the scanner as the parser does. */
+    check_index("create index concurrently "
+                "a123456789b123456789c123456789d123456789e123456789f123456789g1€€ on t (a)",
+                "a123456789b123456789c123456789d123456789e123456789f123456789g1||t|0");
+    check_index("create index concurrently "
+                "a123456789b123456789c123456789d123456789e123456789f123456789g1€€ on t (a) newly",
+                "a123456789b123456789c123456789d123456789e123456789f123456789g1||t|0");
+    check_index("create index concurrently "
+                "\"a123456789b123456789c123456789d123456789e123456789f123456789g€\" on t newly",
+                "a123456789b123456789c123456789d123456789e123456789f123456789g||t|0");
 }
 
 static void test_pg_sql__refusals(void **state)
