@@ -184,13 +184,13 @@ static bool start_watchdog(struct neap_error *err)
         return true;
     watch.lua_thread = pthread_self();
     sigfillset(&all);
-    bool is_ready = sem_init(&watch.wake, 0, 0) == 0 &&
-                    sigaction(STOP_SIGNAL, &action, NULL) == 0 &&
-                    pthread_getcpuclockid(watch.lua_thread, &watch.cpu_clock) == 0 &&
-                    pthread_sigmask(SIG_SETMASK, &all, &before) == 0;
-    int failure = is_ready ? pthread_create(&thread, NULL, watchdog, NULL) : errno;
-    if (is_ready)
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sem_init(&watch.wake, 0, 0);
+    sigaction(STOP_SIGNAL, &action, NULL);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failure = pthread_getcpuclockid(watch.lua_thread, &watch.cpu_clock);
+    if (failure == 0)
+        failure = pthread_create(&thread, NULL, watchdog, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failure != 0) {
         neap_error_errno(err, NEAP_ERR_INTERNAL_BUG, failure, "cannot start the watchdog");
         return false;
