@@ -44,13 +44,13 @@ void glue_memory_release(lua_State *L, size_t size_bytes);
 /* Raises `err` as neap's error object (a userdata: code, message, detail, hint,
  * sqlstate, sql, position, file, line; tostring gives one line) and clears it.
  * Never returns. Adds the script position when the error has none. */
-int glue_raise(lua_State *L, struct neap_error *err);
+int glue_raise(lua_State *L, struct neap_error *err) __attribute__((noreturn));
 /* The same object, pushed instead of raised: for neap.try and for handing an
  * error to a script. May raise (memory); `err` is cleared in every outcome. */
 void glue_error_push(lua_State *L, struct neap_error *err);
 /* Raises `code` with a formatted message at the caller's script position. */
 int glue_raise_code(lua_State *L, enum neap_error_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), noreturn));
 /* Fills `err` from the value at `index`, whatever it is: our object, a string
  * ("file:line: " taken off), nil, a table, a userdata with an evil __tostring.
  * Cannot raise. */

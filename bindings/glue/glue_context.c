@@ -12,13 +12,13 @@
 struct glue_context *glue_context(lua_State *L)
 {
     struct glue_context *context;
-    memcpy(&context, lua_getextraspace(L), sizeof context);
+    memcpy(&context, lua_getextraspace(L), sizeof(struct glue_context *));
     return context;
 }
 
 void glue_context_open(lua_State *L, struct glue_context *context)
 {
-    memcpy(lua_getextraspace(L), &context, sizeof context);
+    memcpy(lua_getextraspace(L), &context, sizeof(struct glue_context *));
     context->main = L;
     context->running = NULL;
 }

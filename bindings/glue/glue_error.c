@@ -141,7 +141,8 @@ int glue_raise(lua_State *L, struct neap_error *err)
     if (err->where_file == NULL && glue_where(L, &file, &line))
         neap_error_where(err, file, line);
     glue_error_push(L, err);
-    return lua_error(L);
+    lua_error(L);
+    __builtin_unreachable(); /* lua_error is not declared as what it is */
 }
 
 int glue_raise_code(lua_State *L, enum neap_error_code code, const char *format, ...)
@@ -156,7 +157,7 @@ int glue_raise_code(lua_State *L, enum neap_error_code code, const char *format,
     neap_error_set(&err, code, "%s", length < 0 ? format : message);
     if (length >= 0)
         free(message);
-    return glue_raise(L, &err);
+    glue_raise(L, &err);
 }
 
 const struct neap_error *glue_error_peek(lua_State *L, int index)

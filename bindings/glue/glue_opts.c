@@ -87,7 +87,7 @@ static int refuse_key(lua_State *L, const struct glue_opt *rows)
     if (lua_type(L, -2) != LUA_TSTRING)
         return glue_raise_code(L, NEAP_ERR_SCRIPT_ARGUMENT,
                                "options are named; found a key of type %s", luaL_typename(L, -2));
-    for (size_t i = 0; rows[i].name != NULL && i < OPTION_MAX; i++)
+    for (size_t i = 0; i < OPTION_MAX && rows[i].name != NULL; i++)
         names[i] = rows[i].name;
     const char *key = lua_tostring(L, -2);
     const char *nearest = neap_text_nearest(key, names);

@@ -38,13 +38,13 @@ static bool put(struct pg_client *client, struct pg_op *op, const char *bytes, s
 {
     while (length > 0 && !client->lost) {
         int part = length > CHUNK_BYTES ? CHUNK_BYTES : (int)length;
-        int put = PQputCopyData(client->conn, bytes, part);
+        int taken = PQputCopyData(client->conn, bytes, part);
 
-        if (put < 0) {
+        if (taken < 0) {
             pg_lose(client, NULL);
             return true; /* the operation has the error */
         }
-        if (put > 0) {
+        if (taken > 0) {
             bytes += part;
             length -= (size_t)part;
         }
@@ -58,15 +58,15 @@ static bool put(struct pg_client *client, struct pg_op *op, const char *bytes, s
 static bool put_end(struct pg_client *client, struct pg_op *op, const char *reason,
                     struct neap_error *err)
 {
-    int put = 0;
+    int taken = 0;
 
     if (op->ended || client->lost)
         return true;
-    while ((put = PQputCopyEnd(client->conn, reason)) == 0)
+    while ((taken = PQputCopyEnd(client->conn, reason)) == 0)
         if (!flush_out(client, op, err))
             return false;
     op->copy = PG_COPY_DISCARD;
-    if (put < 0)
+    if (taken < 0)
         pg_lose(client, NULL);
     else
         pg_flush(client);

@@ -160,10 +160,11 @@ static void skip_space(struct decoder *decoder)
 
 static void expect_char(lua_State *L, struct decoder *decoder, char c)
 {
-    char wanted[] = {'\'', c, '\'', '\0'};
     skip_space(decoder);
-    if (*decoder->at != c)
+    if (*decoder->at != c) {
+        const char wanted[] = {'\'', c, '\'', '\0'};
         refuse_json(L, decoder, wanted);
+    }
     decoder->at++;
 }
 

@@ -17,7 +17,7 @@
 
 #define BATCH_FIRST 64
 #define BATCH_MAX 1000
-#define BATCH_BYTES (4 * 1024 * 1024)
+#define BATCH_BYTES ((size_t)4 * 1024 * 1024)
 
 static unsigned cursor_count;
 

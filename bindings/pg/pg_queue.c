@@ -120,9 +120,9 @@ static void remember_failure(struct pg_client *client, const struct pg_op *op)
         return;
     neap_error_copy(&client->failure, &op->error);
     free(client->cause);
-    client->cause = op->where_file ? neap_format("%s:%d: %s", op->where_file, op->where_line,
-                                                 op->error.message)
-                                   : neap_strdup(op->error.message);
+    client->cause =
+        op->where_file ? neap_format("%s:%d: %s", op->where_file, op->where_line, op->error.message)
+                       : neap_strdup(op->error.message);
 }
 
 static void settle_call(struct pg_client *client, const struct pg_op *op)
@@ -199,11 +199,11 @@ static const char *waits_for(struct pg_client *client, const struct pg_op *op)
 
     while (isspace((unsigned char)*sql))
         sql++;
-    while (length < 40 && (isalpha((unsigned char)sql[length]) || sql[length] == ' ' ||
-                           sql[length] == '_'))
+    while (length < 40 &&
+           (isalpha((unsigned char)sql[length]) || sql[length] == ' ' || sql[length] == '_'))
         length++;
     free(client->waits_for);
-    if (length < 2)
+    if (!at || length < 2)
         client->waits_for = neap_strdup("the server");
     else if (at->where_file)
         client->waits_for = neap_format("the server: %.*s (%s:%d)", (int)length, sql,
@@ -318,9 +318,8 @@ bool pg_settle(struct pg_client *client, struct neap_error *err)
     }
     if (!over)
         return false;
-    const struct neap_error *why = client->lost && client->failure.code == NEAP_OK
-                                       ? &client->loss
-                                       : &client->failure;
+    const struct neap_error *why =
+        client->lost && client->failure.code == NEAP_OK ? &client->loss : &client->failure;
 
     if (why->code != NEAP_OK && err)
         neap_error_copy(err, why);

@@ -134,7 +134,7 @@ int64_t pg_result_row_count(const PGresult *result)
 {
     /* libpq wants it without const, and only reads. */
     union {
-        const PGresult *in;
+        const PGresult *in; /* cppcheck-suppress unusedStructMember; initialised below */
         PGresult *out;
     } same = {.in = result};
     const char *count = PQcmdTuples(same.out);

@@ -122,7 +122,7 @@ static bool refuse_many(struct neap_error *err, const char *sql, const char *ver
 static bool classify_words(const char *sql, size_t length, struct pg_sql_class *out,
                            struct neap_error *err)
 {
-    struct pg_sql_scan scan, from;
+    struct pg_sql_scan scan;
     struct pg_sql_part part;
     struct pg_sql_token bad;
     size_t count = 0;
@@ -130,7 +130,7 @@ static bool classify_words(const char *sql, size_t length, struct pg_sql_class *
     bool whole = true;
     pg_sql_scan_init(&scan, sql, length);
     while (whole) {
-        from = scan;
+        struct pg_sql_scan from = scan;
         whole = pg_sql_part_next(&scan, &part, &bad);
         if (!whole && bad.kind == PG_SQL_TOKEN_META)
             return refuse(err, sql, "psql meta-commands (`\\…`) are not SQL");

@@ -39,9 +39,8 @@ static void part_word(struct part_state *state, const char *text, const struct p
                             pg_sql_token_is(text, token, "procedure");
     if (!state->is_routine || state->parens > 0)
         return;
-    if (pg_sql_token_is(text, token, "begin"))
-        state->begins++;
-    else if (pg_sql_token_is(text, token, "case") && state->begins > 0)
+    if (pg_sql_token_is(text, token, "begin") ||
+        (pg_sql_token_is(text, token, "case") && state->begins > 0))
         state->begins++;
     else if (pg_sql_token_is(text, token, "end") && state->begins > 0)
         state->begins--;

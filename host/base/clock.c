@@ -102,14 +102,13 @@ static bool read_quantity(const char *text, const struct unit *units, int64_t *o
     const struct unit *unit = NULL;
     int64_t last = INT64_MAX;
     int64_t number = 0;
-    size_t length = 0;
 
     *out = 0;
     do {
         if (!read_number(&text, &number))
             return false;
         text += strspn(text, " ");
-        length = strcspn(text, "0123456789 ");
+        size_t length = strcspn(text, "0123456789 ");
         unit = unit_of(units, text, length);
         if (!unit || unit->factor == 0 || unit->factor >= last)
             return false;

@@ -132,6 +132,6 @@ void neap_run_id(char text[NEAP_RUN_ID_SIZE])
     for (size_t i = 0; i < sizeof random; i++)
         tail[i] = letters[random[i] & 31];
     gmtime_r(&now, &parts);
-    strftime(head, sizeof head, "%Y%m%dT%H%M%S", &parts);
+    (void)strftime(head, sizeof head, "%Y%m%dT%H%M%S", &parts);
     snprintf(text, NEAP_RUN_ID_SIZE, "%s-%s", head, tail);
 }

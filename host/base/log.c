@@ -65,7 +65,7 @@ void neap_log_open(const struct neap_log_opts *opts)
 {
     const char *term = getenv("TERM");
 
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     state.opts = *opts;
     state.terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
     state.opts.colour = opts->colour && state.terminal;

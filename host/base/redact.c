@@ -115,7 +115,7 @@ static void add_base64_form(const char *secret, size_t offset, int variant)
     unsigned char *bytes = neap_alloc(offset + length);
     char *encoded = neap_alloc(size);
 
-    memcpy(bytes + offset, secret, length);
+    memcpy(bytes + offset, secret, length); /* NOLINT(bugprone-not-null-terminated-result): bytes */
     sodium_bin2base64(encoded, size, bytes, offset + length, variant);
     if (end - begin >= FORM_LENGTH_MIN)
         add_form(neap_strndup(encoded + begin, end - begin), false);
@@ -267,9 +267,7 @@ static const char *skip_blanks(const char *at)
 static const char *end_of_quoted(const char *at, char quote)
 {
     for (; *at; at++) {
-        if (*at == '\\' && at[1])
-            at++;
-        else if (*at == quote && at[1] == quote)
+        if ((*at == '\\' && at[1]) || (*at == quote && at[1] == quote))
             at++;
         else if (*at == quote)
             break;

@@ -36,7 +36,7 @@ static bool login_uid(uid_t *out)
         return false;
     char text[32] = "";
     bool got = fgets(text, sizeof text, file) != NULL;
-    fclose(file);
+    (void)fclose(file); /* only read */
     char *end = NULL;
     errno = 0;
     unsigned long value = strtoul(text, &end, 10);

@@ -34,14 +34,10 @@ static json_t *redacted(const json_t *value)
         return copy;
     }
     if (json_is_object(value)) {
-        json_t *copy = json_object(), *item;
-        const char *key;
+        json_t *copy = json_object();
         void *at = json_object_iter((json_t *)(uintptr_t)value);
-        for (; at != NULL; at = json_object_iter_next((json_t *)(uintptr_t)value, at)) {
-            key = json_object_iter_key(at);
-            item = json_object_iter_value(at);
-            neap_json_set(copy, key, redacted(item));
-        }
+        for (; at != NULL; at = json_object_iter_next((json_t *)(uintptr_t)value, at))
+            neap_json_set(copy, json_object_iter_key(at), redacted(json_object_iter_value(at)));
         return copy;
     }
     return json_copy((json_t *)(uintptr_t)value);

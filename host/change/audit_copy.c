@@ -13,7 +13,7 @@
 #include "host/change/audit_internal.h"
 
 #define BATCH_EVENTS 1000
-#define BATCH_BYTES (1024 * 1024)
+#define BATCH_BYTES ((size_t)1024 * 1024)
 #define BACKFILL_RUNS 200
 #define BACKFILL_TAIL_BYTES (8LL * 1024 * 1024)
 #define BODY_AT NEAP_HASH_HEX_SIZE

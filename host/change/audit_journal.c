@@ -259,7 +259,7 @@ static bool read_begin(struct neap_journal *journal, struct neap_error *err)
     json_decref(json);
     free(line);
     if (file != NULL)
-        fclose(file);
+        (void)fclose(file); /* only read */
     return read;
 }
 
@@ -491,8 +491,7 @@ bool neap_journal_lock(struct neap_journal *journal, struct neap_error *err)
     bool current = is_current(journal);
     if (!current)
         journal->id[0] = '\0';
-    if ((current || open_file(journal, err)) && take_in(journal, err) &&
-        begin_first(journal, err))
+    if ((current || open_file(journal, err)) && take_in(journal, err) && begin_first(journal, err))
         return true;
     neap_journal_unlock(journal);
     return false;

@@ -19,20 +19,20 @@
 #define NEAP_JOURNAL_RUN "journal" /* "run" of journal.begin lines */
 #define NEAP_JOURNAL_ZERO "0000000000000000000000000000000000000000000000000000000000000000"
 #define NEAP_JOURNAL_SEGMENT_BYTES (64LL * 1024 * 1024)
-#define NEAP_JOURNAL_RESERVE_BYTES (1024 * 1024)
+#define NEAP_JOURNAL_RESERVE_BYTES (1024LL * 1024)
 
 struct neap_journal {
-    char *dir, *base, *path;        /* <state>/journal, "<sysid>-<dboid>", the written segment */
+    char *dir, *base, *path; /* <state>/journal, "<sysid>-<dboid>", the written segment */
     int fd;
-    int lock_fd;          /* of <base>.lock: who holds its flock may write */
-    int64_t segment;                /* of the written file, from 1 */
-    int64_t segment_bytes;          /* rotate past this */
-    char id[NEAP_UUID_SIZE];        /* the journal's, from journal.begin */
-    char head[NEAP_HASH_HEX_SIZE];  /* hash of the last line */
-    off_t end, reserved;            /* known size; allocated up to here */
-    bool dirty;                     /* written, not yet synced */
-    bool failed;                    /* an fsync failed: final */
-    json_t *recovered;              /* array: torn records set aside, for audit.recovered */
+    int lock_fd;                   /* of <base>.lock: who holds its flock may write */
+    int64_t segment;               /* of the written file, from 1 */
+    int64_t segment_bytes;         /* rotate past this */
+    char id[NEAP_UUID_SIZE];       /* the journal's, from journal.begin */
+    char head[NEAP_HASH_HEX_SIZE]; /* hash of the last line */
+    off_t end, reserved;           /* known size; allocated up to here */
+    bool dirty;                    /* written, not yet synced */
+    bool failed;                   /* an fsync failed: final */
+    json_t *recovered;             /* array: torn records set aside, for audit.recovered */
 };
 
 /* Creates what is missing. Leaves the journal unlocked. Errors: audit.journal
@@ -67,10 +67,10 @@ struct neap_buffer;
 void neap_journal_line(struct neap_buffer *out, const char *hash, const char *body);
 
 struct neap_journal_line {
-    int64_t segment, number;  /* both from 1 */
-    const char *bytes;        /* without the line feed; borrowed, no NUL at the end */
+    int64_t segment, number; /* both from 1 */
+    const char *bytes;       /* without the line feed; borrowed, no NUL at the end */
     size_t length;
-    bool complete;            /* ends in a line feed */
+    bool complete; /* ends in a line feed */
 };
 /* Every line of every segment, oldest first. `missing` (may be NULL) is called
  * for a segment that should be there and is not. No journal at all: no call.

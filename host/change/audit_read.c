@@ -78,9 +78,9 @@ static void skip_to_tail(FILE *file, int64_t tail_bytes)
     }
     if (fseek(file, (long)-tail_bytes, SEEK_END) != 0)
         rewind(file);
-    int c;
-    while ((c = getc(file)) != EOF && c != '\n')
-        continue;
+    int c = 0;
+    while (c != EOF && c != '\n')
+        c = getc(file);
 }
 
 /* *there false: no such file. */
@@ -103,7 +103,7 @@ static bool read_segment(const char *path, int64_t segment,
     if (reader->tail_bytes > 0)
         skip_to_tail(file, reader->tail_bytes);
     bool read = read_lines(file, segment, reader, err);
-    fclose(file);
+    (void)fclose(file); /* only read */
     return read;
 }
 

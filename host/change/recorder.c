@@ -161,7 +161,7 @@ void neap_recorder_begin(struct neap_recorder *recorder, struct neap_run *run, b
     run->gate = (struct neap_gate_sink){.record = on_record, .settle = on_settle, .sink = recorder};
 }
 
-void neap_recorder_end(struct neap_recorder *recorder, struct neap_run *run)
+void neap_recorder_end(const struct neap_recorder *recorder, struct neap_run *run)
 {
     if (run->gate.sink == recorder)
         run->gate = (struct neap_gate_sink){0};

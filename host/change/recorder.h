@@ -41,7 +41,7 @@ void neap_recorder_begin(struct neap_recorder *recorder, struct neap_run *run, b
  * statement (a loop) are one entry with its count. */
 void neap_recorder_flush(struct neap_recorder *recorder);
 /* Takes it off the gate. */
-void neap_recorder_end(struct neap_recorder *recorder, struct neap_run *run);
+void neap_recorder_end(const struct neap_recorder *recorder, struct neap_run *run);
 void neap_recorder_clear(struct neap_recorder *recorder);
 
 #endif

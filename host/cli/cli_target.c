@@ -52,13 +52,13 @@ bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const
                  struct neap_error *err)
 {
     const char *name = session->target->database;
-    char answer[128] = "";
     if (!cli->project.env.is_protected)
         return true;
     if (cli->opt.confirm == NULL && isatty(STDIN_FILENO) && isatty(STDERR_FILENO)) {
+        char answer[128] = "";
         fprintf(stderr, "%s on %s (%s).\nType the database's name to go on: ", what,
                 cli->project.env.name, pg_address(session->target->control));
-        fflush(stderr);
+        (void)fflush(stderr);
         if (read_answer(answer, sizeof answer) && strcmp(answer, name) == 0)
             return true;
     } else if (cli->opt.confirm != NULL && strcmp(cli->opt.confirm, name) == 0) {

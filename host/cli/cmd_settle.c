@@ -136,6 +136,7 @@ int cmd_repair(struct neap_cli *cli)
     struct neap_error err = {0};
     const char *mark = cli->opt.mark == NULL ? "" : cli->opt.mark;
     struct settlement settlement = {.what = "repairing the history",
+                                    .action = "repair.pending",
                                     .settle_steps = true,
                                     .is_chosen = is_the_one,
                                     .check = check_repair};
@@ -143,9 +144,7 @@ int cmd_repair(struct neap_cli *cli)
         settlement.id = cli->argv[0];
     if (strcmp(mark, "applied") == 0)
         settlement.action = "repair.applied";
-    else if (strcmp(mark, "pending") == 0)
-        settlement.action = "repair.pending";
-    else if (err.code == NEAP_OK)
+    else if (strcmp(mark, "pending") != 0 && err.code == NEAP_OK)
         neap_error_set(&err, NEAP_ERR_USAGE,
                        "`neap repair` needs `--mark applied` or `--mark "
                        "pending`: what the migration is on the target");

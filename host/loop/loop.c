@@ -236,13 +236,12 @@ bool neap_loop_wait(struct neap_loop *loop, const struct neap_wait *wait, struct
     int64_t begin = neap_clock_ms();
     int64_t next = begin + SILENCE_MS;
     int64_t own = wait->deadline_ms ? wait->deadline_ms : NEAP_FOREVER;
-    int64_t now = begin;
     bool ended = false, ok = true;
 
     while (ok && !(ended = wait->done(wait->arg))) {
         int64_t limit = own;
+        int64_t now = neap_clock_ms();
 
-        now = neap_clock_ms();
         ok = may_go_on(loop, wait, own, now, err);
         if (ok && now >= next) {
             speak(loop, wait->what, now - begin);

@@ -132,8 +132,7 @@ static _Noreturn void fail_child(const struct plan *plan, const char *step)
     struct report report = {.error = errno};
     ssize_t ignored = 0;
 
-    for (size_t i = 0; step[i] && i < sizeof report.step - 1; i++)
-        report.step[i] = step[i];
+    memcpy(report.step, step, strnlen(step, sizeof report.step - 1));
     ignored = write(plan->report[1], &report, sizeof report);
     (void)ignored;
     _exit(127);
@@ -261,7 +260,6 @@ static pid_t fork_child(struct plan *plan)
 {
     const struct neap_child_opts *opts = plan->opts;
     char *const *argv = as_vector(opts->argv);
-    char *const *env = opts->env ? as_vector(opts->env) : plan->own_env;
     sigset_t all, before;
     pid_t pid = 0;
 
@@ -269,7 +267,7 @@ static pid_t fork_child(struct plan *plan)
     pthread_sigmask(SIG_SETMASK, &all, &before); /* our handlers must not run in the child */
     pid = fork();
     if (pid == 0)
-        run_child(plan, argv, env);
+        run_child(plan, argv, opts->env ? as_vector(opts->env) : plan->own_env);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pid;
 }

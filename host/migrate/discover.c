@@ -143,7 +143,7 @@ static bool check_file(const char *project, int dir, const char *file, struct ne
         return false;
     if (!S_ISREG(status.st_mode))
         return refuse(err, file, "is not a regular file");
-    if (status.st_size > NEAP_SOURCE_SIZE_MAX)
+    if ((size_t)status.st_size > NEAP_SOURCE_SIZE_MAX)
         return refuse(err, file, "is over 1 MB");
     return true;
 }

@@ -5,6 +5,7 @@
  */
 #include "host/migrate/plan.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,7 @@ static bool load_file(struct neap_plan *plan, struct neap_plan_item *item, struc
 static bool add_item(struct neap_plan *plan, const struct neap_migration *file,
                      const struct neap_history_row *row, struct neap_error *err)
 {
+    assert(file != NULL || row != NULL);
     struct neap_plan_item *item = &plan->items[plan->count];
     *item = (struct neap_plan_item){.file = file, .row = row};
     item->id = file != NULL ? file->id : row->id;

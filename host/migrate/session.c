@@ -122,7 +122,7 @@ static bool claim(struct neap_session *session, struct neap_error *err)
     return lease_claim(session->target->control, &opts, &session->lease, err);
 }
 
-static bool mark(struct neap_session *session, struct neap_error *err)
+static bool mark_target(struct neap_session *session, struct neap_error *err)
 {
     const struct neap_environment *env = &session->project->env;
     return !env->named || session->history.environment != NULL ||
@@ -171,8 +171,8 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     bool lease = !opts->bare && (install || session->history.installed);
     limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
     bool ours = (!install || neap_history_install(session->target->control, err)) &&
-                (!lease ||
-                 (claim(session, err) && mark(session, err) && neap_session_reload(session, err)));
+                (!lease || (claim(session, err) && mark_target(session, err) &&
+                            neap_session_reload(session, err)));
     if (!end_silence(session, ours, err))
         return false;
     fill_change(session, opts);
@@ -220,11 +220,11 @@ bool neap_session_plan(struct neap_session *session, struct neap_plan_item *cons
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        char hex[NEAP_HASH_HEX_SIZE];
         json_t *entry = json_object();
         neap_json_set(entry, "id", neap_json_text(items[i]->id));
         neap_json_set(entry, "name", neap_json_text(items[i]->name));
         if (items[i]->file != NULL) {
+            char hex[NEAP_HASH_HEX_SIZE];
             neap_hash_hex(&items[i]->source.exact, hex);
             neap_json_set(entry, "exact", neap_json_text(hex));
             neap_hash_hex(&items[i]->source.token, hex);

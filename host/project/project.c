@@ -143,8 +143,9 @@ static struct choice choose(const struct neap_project_opts *opts, const json_t *
     if (variable("DATABASE_URL"))
         return (struct choice){
             .name = "DATABASE_URL", .origin = "DATABASE_URL", .url = variable("DATABASE_URL")};
-    if (pg_variable())
-        return (struct choice){.name = "PG*", .origin = pg_variable()};
+    const char *pg = pg_variable();
+    if (pg)
+        return (struct choice){.name = "PG*", .origin = pg};
     return (struct choice){.name = config_text(config, "default"), .origin = "neap.lua"};
 }
 

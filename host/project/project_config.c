@@ -18,7 +18,7 @@
 #include "host/base/text.h"
 #include "host/script/script.h"
 
-#define CONFIG_SIZE_MAX (256 * 1024)
+#define CONFIG_SIZE_MAX ((size_t)256 * 1024)
 #define READABLE_BY_OTHERS (S_IRGRP | S_IROTH)
 
 enum key_kind {

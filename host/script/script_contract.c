@@ -32,9 +32,9 @@ static void reason_close(void *handle)
 
 void neap_script_def_clear(struct neap_script_def *def)
 {
-    char **texts[] = {&def->summary, &def->ticket, &def->phase, &def->why, &def->risk, &def->locks};
+    char *texts[] = {def->summary, def->ticket, def->phase, def->why, def->risk, def->locks};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        free(*texts[i]);
+        free(texts[i]);
     for (size_t i = 0; def->requires != NULL && def->requires[i] != NULL; i++)
         free(def->requires[i]);
     free(def->requires);

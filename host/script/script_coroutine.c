@@ -18,7 +18,7 @@ static lua_State *check_thread(lua_State *L)
     return thread;
 }
 
-static const char *status_of(lua_State *L, lua_State *thread)
+static const char *status_of(const lua_State *L, lua_State *thread)
 {
     lua_Debug frame;
     if (L == thread)

@@ -24,8 +24,8 @@ struct neap_script_memory {
     size_t failed_size;
 };
 void neap_script_memory_init(struct neap_script_memory *memory, int64_t cap_bytes);
-/* A lua_Alloc; `memory` is a struct neap_script_memory. */
-void *neap_script_memory_alloc(void *memory, void *block, size_t old_size, size_t new_size);
+/* A lua_Alloc; `arg` is a struct neap_script_memory. */
+void *neap_script_memory_alloc(void *arg, void *block, size_t old_size, size_t new_size);
 /* Counts bytes held outside Lua (negative: given back); false when over the cap. */
 bool neap_script_memory_count(struct neap_script_memory *memory, int64_t bytes);
 /* What a script may still allocate. */

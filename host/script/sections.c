@@ -53,7 +53,7 @@ static char *mark_rest(const char *text, size_t length, bool *colon)
     size_t at = 2;
     while (at < length && (is_blank(text[at]) || text[at] == '-'))
         at++;
-    if (length - at < 4 || strncasecmp(text + at, "neap", 4) != 0)
+    if (at + 4 > length || strncasecmp(text + at, "neap", 4) != 0)
         return NULL;
     at += 4;
     size_t gap = at;

@@ -3,6 +3,7 @@
  * What each `-- neap:` directive of a SQL migration does. Owns their list and
  * their order: header, then sections, each once a step.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,13 +130,15 @@ static bool obey_requires(struct sections_read *read, const struct sections_dire
 static struct neap_sql_step *last_step(const struct sections_read *read)
 {
     size_t count = read->out->def.step_count;
-    return count == 0 ? NULL : &read->out->steps[count - 1];
+    assert(count > 0); /* need_step has been asked */
+    return &read->out->steps[count - 1];
 }
 
 static struct neap_step_def *last_def(const struct sections_read *read)
 {
     size_t count = read->out->def.step_count;
-    return count == 0 ? NULL : &read->out->def.steps[count - 1];
+    assert(count > 0);
+    return &read->out->def.steps[count - 1];
 }
 
 static void add_step(struct sections_read *read, const char *name, int line)
@@ -170,7 +173,7 @@ static bool obey_step(struct sections_read *read, const struct sections_directiv
  * migration. */
 static bool need_step(struct sections_read *read, const struct sections_directive *directive)
 {
-    if (last_step(read) != NULL)
+    if (read->out->def.step_count > 0)
         return true;
     if (!read->out->def.transaction)
         return sections_fail(read, directive->line,

@@ -15,7 +15,7 @@
 #include "host/base/error.h"
 #include "host/base/hash.h"
 
-#define NEAP_SOURCE_SIZE_MAX (1024 * 1024) /* the limit: 1 MB a file */
+#define NEAP_SOURCE_SIZE_MAX ((size_t)1024 * 1024) /* the limit: 1 MB a file */
 
 enum neap_source_kind { NEAP_SOURCE_LUA, NEAP_SOURCE_SQL };
 

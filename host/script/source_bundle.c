@@ -17,7 +17,7 @@
 
 #define BUNDLE_VERSION 1
 #define BUNDLE_FILE_MAX 1000
-#define BUNDLE_SIZE_MAX (64 * 1024 * 1024)
+#define BUNDLE_SIZE_MAX ((size_t)64 * 1024 * 1024)
 
 static const char *kind_name(enum neap_source_kind kind)
 {

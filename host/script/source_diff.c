@@ -200,7 +200,7 @@ static struct hunk hunk_of(const struct diff *diff, size_t a, size_t b)
     for (;;) {
         change_pass(diff, &a, &b);
         size_t next_a = a, next_b = b;
-        if (!change_next(diff, &next_a, &next_b) || next_a - a > 2 * CONTEXT)
+        if (!change_next(diff, &next_a, &next_b) || next_a - a > (size_t)2 * CONTEXT)
             break;
         a = next_a;
         b = next_b;

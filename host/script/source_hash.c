@@ -82,7 +82,7 @@ static bool is_directive(const char *text, size_t *length)
     size_t at = 2;
     while (at < *length && (text[at] == ' ' || text[at] == '\t' || text[at] == '-'))
         at++;
-    if (*length - at < 4 || strncasecmp(text + at, "neap", 4) != 0)
+    if (at + 4 > *length || strncasecmp(text + at, "neap", 4) != 0)
         return false;
     while (text[*length - 1] == ' ' || text[*length - 1] == '\t' || text[*length - 1] == '\r')
         --*length;

@@ -128,8 +128,6 @@ static void pg_fixture_start(const char *extra)
 static void pg_fixture_stop(void)
 {
     char path[128];
-    char rm[] = "rm", rf[] = "-rf";
-    char *argv[] = {rm, rf, path, NULL};
 
     if (pg_fixture.server > 0) {
         kill(pg_fixture.server, SIGQUIT);
@@ -139,6 +137,8 @@ static void pg_fixture_stop(void)
     pid_t pid = fork();
 
     if (pid == 0) {
+        char rm[] = "rm", rf[] = "-rf";
+        char *argv[] = {rm, rf, path, NULL};
         execv("/bin/rm", argv);
         _exit(127);
     }

@@ -201,11 +201,10 @@ static struct pg_lua_rule rule_begin(struct world *world, const char *word)
         .unlooked = is_unlooked,
         .unlooked_arg = world,
     };
-    if (rule.transaction)
+    if (rule.transaction) {
         pg_scene_do(scene, rule.read_only ? "begin read only" : "begin");
-    if (rule.transaction)
         assert_true(pg_pipeline_begin(scene->client, &scene->err));
-    if (!rule.transaction) {
+    } else {
         world->control = pg_fixture_open(scene);
         rule.control = world->control;
     }

@@ -303,8 +303,8 @@ int main(void)
     (void)snprintf(base, sizeof base, "/tmp/neap-scratch-base-%ld", (long)getpid());
     (void)setenv("NEAP_SCRATCH_DIR", base, 1);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    char *command[] = {"rm", "-rf", "--", base, NULL};
     if (fork() == 0) {
+        char *command[] = {"rm", "-rf", "--", base, NULL};
         (void)execv("/bin/rm", command);
         _exit(127);
     }

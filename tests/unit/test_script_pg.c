@@ -39,9 +39,9 @@ static int end(void **state)
     neap_script_close(world.script);
     neap_source_clear(&world.source);
     neap_source_cache_free(world.cache);
-    char *argv[] = {(char[]){"rm"}, (char[]){"-r"}, world.dir, NULL};
     pid_t child = fork();
     if (child == 0) {
+        char *argv[] = {(char[]){"rm"}, (char[]){"-r"}, world.dir, NULL};
         execv("/bin/rm", argv);
         _exit(127);
     }
