@@ -342,6 +342,8 @@ bool neap_session_check_unneeded(struct neap_session *session, struct neap_plan_
                        "migration %s %s is applied, and requires %s", item->id, item->name,
                        required->id);
         neap_error_hint(err, "Undo %s first: `neap down --only %s`.", item->id, item->id);
+        if (item->file != NULL)
+            neap_error_where(err, item->file->path, 0);
         return false;
     }
     return true;
