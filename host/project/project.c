@@ -123,6 +123,7 @@ struct choice {
     const char *origin;
     const char *url;     /* DATABASE_URL's */
     const json_t *table; /* the environment in neap.lua, or NULL */
+    json_t *unset;       /* variables that neap.lua reads and that are not set */
 };
 
 static const char *pg_variable(void)
@@ -154,6 +155,27 @@ static bool is_named(const struct choice *choice)
     return strcmp(choice->origin, "DATABASE_URL") != 0 && strcmp(choice->name, "PG*") != 0;
 }
 
+/* Which of the variables its url is read from, only neap.lua knows. */
+static void no_url(const struct choice *choice, struct neap_error *err)
+{
+    struct neap_buffer names = {0};
+    const char *name;
+    json_t *value;
+    json_object_foreach(choice->unset, name, value)
+        neap_buffer_add_format(&names, "%s%s", names.length ? ", " : "", name);
+    neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "environment %s has no url", choice->name);
+    neap_error_where(err, "neap.lua", 0);
+    if (names.length)
+        neap_error_detail(err, "neap.lua reads variables that are not set: %s.",
+                          neap_buffer_text(&names));
+    if (json_object_size(choice->unset) == 1)
+        neap_error_hint(err, "Set %s, then run it again.", neap_buffer_text(&names));
+    else
+        neap_error_hint(err, "Set the variable that its url is read from, or give neap.lua "
+                             "url = \"service=NAME\".");
+    neap_buffer_clear(&names);
+}
+
 static bool fill_url(struct neap_project *project, const struct choice *choice,
                      struct neap_error *err)
 {
@@ -163,9 +185,7 @@ static bool fill_url(struct neap_project *project, const struct choice *choice,
     if (env->scratch)
         return true;
     if (!url && is_named(choice)) {
-        neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "environment %s has no url", choice->name);
-        neap_error_hint(err, "Set the variable that its url is read from, or give neap.lua "
-                             "url = \"service=NAME\".");
+        no_url(choice, err);
         return false;
     }
     env->url = neap_strdup(url);
@@ -294,9 +314,10 @@ static void fill_paths(struct neap_project *project, const struct neap_project_o
 }
 
 static bool fill_environment(struct neap_project *project, const struct neap_project_opts *opts,
-                             const json_t *config, struct neap_error *err)
+                             const json_t *config, json_t *unset, struct neap_error *err)
 {
     struct choice choice = choose(opts, config);
+    choice.unset = unset;
     if (!choice.name)
         return fill_limits(project, opts, NULL, err);
     bool named = is_named(&choice);
@@ -317,7 +338,7 @@ static bool fill_environment(struct neap_project *project, const struct neap_pro
 bool neap_project_open(struct neap_loop *loop, const struct neap_project_opts *opts,
                        struct neap_project *out, struct neap_error *err)
 {
-    json_t *config = NULL;
+    json_t *config = NULL, *unset = NULL;
     *out = (struct neap_project){0};
     out->dir = realpath(opts->dir ? opts->dir : ".", NULL);
     if (!out->dir) {
@@ -326,14 +347,15 @@ bool neap_project_open(struct neap_loop *loop, const struct neap_project_opts *o
     }
     if (variable("PGPASSWORD"))
         neap_redact_add(variable("PGPASSWORD"));
-    bool good = project_config_load(loop, out->dir, &config, err);
+    bool good = project_config_load(loop, out->dir, &config, &unset, err);
     if (good) {
         out->has_config = config != NULL;
         list_environments(out, json_object_get(config, "environments"));
         fill_paths(out, opts, config);
-        good = fill_environment(out, opts, config, err);
+        good = fill_environment(out, opts, config, unset, err);
     }
     json_decref(config);
+    json_decref(unset);
     if (!good)
         neap_project_clear(out);
     return good;

@@ -176,7 +176,7 @@ static bool check_environment(const char *name, const json_t *table, struct neap
     return good;
 }
 
-bool project_config_check(const json_t *config, struct neap_error *err)
+static bool check_table(const json_t *config, struct neap_error *err)
 {
     const char *name;
     json_t *table;
@@ -189,6 +189,14 @@ bool project_config_check(const json_t *config, struct neap_error *err)
     json_object_foreach(json_object_get(config, "environments"), name,
                         table) if (!check_environment(name, table, err)) return false;
     return true;
+}
+
+bool project_config_check(const json_t *config, struct neap_error *err)
+{
+    if (check_table(config, err))
+        return true;
+    neap_error_where(err, "neap.lua", 0);
+    return false;
 }
 
 static bool has(const char *text, const char *before, const char *secret, const char *after)
@@ -261,26 +269,27 @@ static void redact_urls(const json_t *config)
     }
 }
 
-bool project_config_load(struct neap_loop *loop, const char *dir, json_t **out,
+bool project_config_load(struct neap_loop *loop, const char *dir, json_t **out, json_t **unset,
                          struct neap_error *err)
 {
     char *path = neap_path_join(dir, "neap.lua");
-    char *text = NULL;
-    size_t length;
+    char name[] = "neap.lua";
+    struct neap_source_file file = {.path = name};
     bool good = true;
-    *out = NULL;
+    *out = *unset = NULL;
     if (neap_path_exists(path)) {
-        good = neap_path_read(path, dir, CONFIG_SIZE_MAX, &text, &length, err) &&
-               neap_script_config(loop, "neap.lua", text, length, out, err);
+        good = neap_path_read(path, dir, CONFIG_SIZE_MAX, &file.text, &file.length, err) &&
+               neap_script_config(loop, &file, out, unset, err);
         if (good)
             redact_urls(*out);
-        good = good && project_config_check(*out, err) && check_mode(path, *out, text, err);
+        good = good && project_config_check(*out, err) && check_mode(path, *out, file.text, err);
     }
     if (!good) {
         json_decref(*out);
-        *out = NULL;
+        json_decref(*unset);
+        *out = *unset = NULL;
     }
-    free(text);
+    free(file.text);
     free(path);
     return good;
 }

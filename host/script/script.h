@@ -81,11 +81,13 @@ bool neap_script_call(struct neap_script *script, size_t index, enum neap_script
  * script left open refers to them. */
 void neap_script_close(struct neap_script *script);
 
-/* Runs a configuration chunk (neap.lua) in the same sandbox without bindings
- * (`env "NAME"` reads one environment variable; everything else as in scripts)
- * and gives the table it returns as JSON. Durations and sizes stay text.
- * config.invalid with file and line. New reference in *out. */
-bool neap_script_config(struct neap_loop *loop, const char *path, const char *text, size_t length,
-                        json_t **out, struct neap_error *err);
+/* Runs a configuration chunk (neap.lua: path, text, length of `file`) in the same
+ * sandbox without bindings (`env "NAME"` reads one environment variable; everything
+ * else as in scripts) and gives the table it returns as JSON. Durations and sizes
+ * stay text. *unset has a key for each variable that it asked for and that is not
+ * set. config.invalid with file and line. New references in *out and *unset; both
+ * NULL on failure. */
+bool neap_script_config(struct neap_loop *loop, const struct neap_source_file *file, json_t **out,
+                        json_t **unset, struct neap_error *err);
 
 #endif

@@ -31,6 +31,7 @@ struct call {
     const struct neap_script_db *db;
     const struct neap_source *source;
     int64_t memory_bytes;
+    int line; /* where the function begins; 0 when it is not in the script's own file */
 };
 
 /* ---- open ---- */
@@ -171,15 +172,24 @@ static void push_db(lua_State *L, const struct call *call)
     pg_lua_push(L, db->client, &rule);
 }
 
+static int line_of(lua_State *L, const struct neap_source_file *file)
+{
+    lua_Debug at;
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">S", &at);
+    return at.source[0] == '@' && strcmp(at.source + 1, file->path) == 0 ? at.linedefined : 0;
+}
+
 static int entry_call(lua_State *L)
 {
     static const char *const names[] = {"up", "verify", "down"};
-    const struct call *call = lua_touserdata(L, 1);
+    struct call *call = lua_touserdata(L, 1);
     int count = 1;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &contract_key);
     lua_getiuservalue(L, -1, 1);
     lua_rawgeti(L, -1, (lua_Integer)call->index + 1);
     lua_getfield(L, -1, names[call->part]);
+    call->line = line_of(L, &call->source->files[0]);
     push_db(L, call);
     if (call->part == NEAP_PART_VERIFY) {
         lua_pushcfunction(L, neap_script_require);
@@ -207,6 +217,7 @@ static bool call_lua(struct neap_script *script, struct call *call, struct neap_
     if (is_done && call->part == NEAP_PART_VERIFY && lua_isboolean(thread, -1) &&
         !lua_toboolean(thread, -1)) {
         neap_error_set(err, NEAP_ERR_VERIFY_FAILED, "verify returned false");
+        neap_error_where(err, call->source->files[0].path, call->line);
         is_done = false;
     }
     lua_pushcfunction(L, entry_retire);

@@ -18,26 +18,29 @@
 #define CONFIG_MEMORY_BYTES (32LL * 1024 * 1024)
 
 struct config {
-    const char *path, *text;
-    size_t length;
+    const struct neap_source_file *file;
+    json_t *unset;
 };
 
 static int config_env(lua_State *L)
 {
     const char *name = glue_check_text(L, 1, "the variable's name", NULL);
     const char *value = getenv(name);
-    if (value == NULL)
+    const struct config *config = lua_touserdata(L, lua_upvalueindex(1));
+    if (value == NULL) {
+        neap_json_set(config->unset, name, json_true());
         lua_pushnil(L);
-    else
+    } else
         lua_pushstring(L, value);
     return 1;
 }
 
 /* env | env: the chunk's _ENV: `env` and, behind it, the frozen globals. */
-static void push_config_env(lua_State *L)
+static void push_config_env(lua_State *L, struct config *config)
 {
     lua_newtable(L);
-    lua_pushcfunction(L, config_env);
+    lua_pushlightuserdata(L, config);
+    lua_pushcclosure(L, config_env, 1);
     lua_setfield(L, -2, "env");
     lua_getmetatable(L, -2); /* globals env globals' metatable | */
     lua_createtable(L, 0, 3);
@@ -65,13 +68,10 @@ static int end_config(lua_State *L, int status, lua_KContext context)
 
 static int entry_config(lua_State *L)
 {
-    const struct config *config = lua_touserdata(L, 1);
-    struct neap_source_file file = {.path = (char *)(uintptr_t)config->path,
-                                    .text = (char *)(uintptr_t)config->text,
-                                    .length = config->length};
-    neap_script_load_file(L, &file);
+    struct config *config = lua_touserdata(L, 1);
+    neap_script_load_file(L, config->file);
     lua_getupvalue(L, -1, 1); /* chunk globals | */
-    push_config_env(L);
+    push_config_env(L, config);
     lua_setupvalue(L, -3, 1);
     lua_pop(L, 1);
     lua_callk(L, 0, 1, 0, end_config);
@@ -179,15 +179,15 @@ static json_t *value_of(struct walk *walk)
     }
 }
 
-bool neap_script_config(struct neap_loop *loop, const char *path, const char *text, size_t length,
-                        json_t **out, struct neap_error *err)
+bool neap_script_config(struct neap_loop *loop, const struct neap_source_file *file, json_t **out,
+                        json_t **unset, struct neap_error *err)
 {
     struct neap_script_opts opts = {.loop = loop, .memory_bytes = CONFIG_MEMORY_BYTES};
     struct neap_script_state state;
-    struct config config = {path, text, length};
+    struct config config = {file, json_object()};
     struct neap_error own = {0};
     lua_State *thread;
-    *out = NULL;
+    *out = *unset = NULL;
     if (neap_script_state_open(&state, &opts, NULL, true, &own)) {
         if (neap_script_state_run(&state, entry_config, &config, NEAP_SCRIPT_LOAD_CPU_MS, &thread,
                                   &own)) {
@@ -196,12 +196,15 @@ bool neap_script_config(struct neap_loop *loop, const char *path, const char *te
         }
         neap_script_state_close(&state);
     }
-    if (*out != NULL)
+    if (*out != NULL) {
+        *unset = config.unset;
         return true;
+    }
+    json_decref(config.unset);
     if (strncmp(neap_error_row(own.code)->code, "run.", 4) != 0)
         own.code = NEAP_ERR_CONFIG_INVALID;
     if (own.where_file == NULL)
-        neap_error_where(&own, path, 0);
+        neap_error_where(&own, file->path, 0);
     if (err != NULL)
         neap_error_move(err, &own);
     neap_error_clear(&own);

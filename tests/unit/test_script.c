@@ -490,9 +490,13 @@ static void test_script__print_goes_to_the_log(void **state)
 
 static json_t *config_of(struct script_fixture *fixture, const char *text)
 {
-    json_t *json = NULL;
+    json_t *json = NULL, *unset = NULL;
+    char path[] = "neap.lua";
+    struct neap_source_file file = {
+        .path = path, .text = (char *)(uintptr_t)text, .length = strlen(text)};
     neap_error_clear(&fixture->err);
-    neap_script_config(fixture->loop, "neap.lua", text, strlen(text), &json, &fixture->err);
+    neap_script_config(fixture->loop, &file, &json, &unset, &fixture->err);
+    json_decref(unset);
     return json;
 }
 
