@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/clock.h"
 #include "host/base/memory.h"
 
 static const struct {
@@ -63,8 +64,8 @@ static char *password_place(PGconn *conn)
     char *place = NULL;
 
     if (given && *given)
-        place = neap_strdup(env && strcmp(env, given) == 0 ? "PGPASSWORD"
-                                                           : "the connection string");
+        place =
+            neap_strdup(env && strcmp(env, given) == 0 ? "PGPASSWORD" : "the connection string");
     else
         place = neap_format("the password file %s", file && *file ? file : "~/.pgpass");
     free(given);
@@ -104,6 +105,12 @@ static void hint_cause(const struct pg_client *client, const char *words, struct
         }
     }
     hint_password(client, err);
+}
+
+static void add_next(struct neap_error *err)
+{
+    if (err && err->hint)
+        neap_error_hint(err, "%s %s", err->hint, neap_error_row(err->code)->next);
 }
 
 /* The last attempt's first line, without what the address says already. */
@@ -160,17 +167,22 @@ static void set_unusable(const char *words, struct neap_error *err)
     free(safe);
 }
 
-void pg_connect_failed(const struct pg_client *client, bool timed_out, struct neap_error *err)
+void pg_connect_silent(const struct pg_client *client, int64_t waited_ms, struct neap_error *err)
+{
+    char waited[NEAP_DURATION_SIZE];
+
+    neap_duration_text(waited_ms, waited);
+    neap_error_set(err, NEAP_ERR_DB_CONNECT, "cannot connect to %s: no answer in %s",
+                   client->address, waited);
+    neap_error_hint(err, "A firewall may drop the packets, or something else listens there; is the "
+                         "host right? A slow server may need a longer `connect_timeout`.");
+    add_next(err);
+}
+
+void pg_connect_failed(const struct pg_client *client, struct neap_error *err)
 {
     const char *words = PQerrorMessage(client->conn);
 
-    if (timed_out) {
-        neap_error_set(err, NEAP_ERR_DB_CONNECT, "cannot connect to %s: no answer in time",
-                       client->address);
-        neap_error_hint(err, "A firewall may drop the packets, or something else listens there; "
-                             "is the host right?");
-        return;
-    }
     if (is_own_complaint(words)) {
         set_unusable(words, err);
         return;
@@ -182,5 +194,6 @@ void pg_connect_failed(const struct pg_client *client, bool timed_out, struct ne
     if (strchr(words, '\n') && strchr(words, '\n')[1])
         neap_error_detail(err, "%s", words);
     hint_cause(client, words, err);
+    add_next(err);
     free(first);
 }

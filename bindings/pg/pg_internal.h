@@ -103,8 +103,10 @@ struct pg_client {
     int notify_count;
 };
 
-/* pg_connect_error.c: what people read about the address and the password's place. */
-void pg_connect_failed(const struct pg_client *client, bool timed_out, struct neap_error *err);
+/* pg_connect_error.c: what people read about the address and the password's place,
+ * and about an address that has not answered for waited_ms. */
+void pg_connect_failed(const struct pg_client *client, struct neap_error *err);
+void pg_connect_silent(const struct pg_client *client, int64_t waited_ms, struct neap_error *err);
 
 /* pg_poll.c: the socket's side. */
 bool pg_watch(struct pg_client *client, int events);

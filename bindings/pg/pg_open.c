@@ -178,7 +178,10 @@ static bool wait_connected(struct pg_client *client, int64_t timeout_ms, struct 
     set_address(client); /* the host that answered, or the last that did not */
     if (ended && PQstatus(client->conn) == CONNECTION_OK)
         return true;
-    pg_connect_failed(client, !ended, err);
+    if (ended)
+        pg_connect_failed(client, err);
+    else
+        pg_connect_silent(client, timeout_ms, err);
     return false;
 }
 
@@ -197,7 +200,7 @@ static bool connect_client(struct pg_client *client, const struct pg_open_opts *
     set_address(client);
     PQsetNoticeReceiver(client->conn, pg_notice_receive, client);
     if (PQstatus(client->conn) == CONNECTION_BAD || PQsocket(client->conn) < 0) {
-        pg_connect_failed(client, false, err);
+        pg_connect_failed(client, err);
         return false;
     }
     if (!wait_connected(client, limit_ms(client, opts), err))

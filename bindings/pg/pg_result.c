@@ -74,16 +74,23 @@ static void add_line(struct neap_buffer *text, const char *label, const char *wo
     neap_buffer_add_text(text, words);
 }
 
+/* The server's hint mends a statement; what it says of a deadlock ("See server log")
+ * must not hide the row's own next command. */
 static void set_detail(const PGresult *result, const char *own_words, struct neap_error *err)
 {
+    const char *hint = field(result, PG_DIAG_MESSAGE_HINT);
+    bool has_next = neap_error_row(err->code)->next[0] != '\0';
     struct neap_buffer text = {0};
 
     add_line(&text, "", own_words);
     add_line(&text, "", field(result, PG_DIAG_MESSAGE_DETAIL));
     add_line(&text, "Internal query: ", field(result, PG_DIAG_INTERNAL_QUERY));
     add_line(&text, "Context: ", field(result, PG_DIAG_CONTEXT));
+    add_line(&text, "Hint: ", has_next ? hint : NULL);
     if (text.length)
         neap_error_detail(err, "%s", neap_buffer_text(&text));
+    if (hint && !has_next)
+        neap_error_hint(err, "%s", hint);
     neap_buffer_clear(&text);
 }
 
@@ -116,8 +123,6 @@ void pg_error_from_result(const PGresult *result, const char *sql, struct neap_e
     neap_error_set(err, code, "%s", words ? words : message);
     neap_error_sqlstate(err, sqlstate);
     set_detail(result, words ? message : NULL, err);
-    if (field(result, PG_DIAG_MESSAGE_HINT))
-        neap_error_hint(err, "%s", field(result, PG_DIAG_MESSAGE_HINT));
     if (sql)
         neap_error_sql(err, sql, position ? (int)strtol(position, NULL, 10) : 0);
 }
