@@ -41,6 +41,8 @@ static const char config_text[] =
 static const char luarc_text[] =
     "{\n"
     "  \"runtime.version\": \"Lua 5.4\",\n"
+    "  \"runtime.builtin\": { \"io\": \"disable\", \"os\": \"disable\", \"debug\": "
+    "\"disable\", \"package\": \"disable\" },\n"
     "  \"workspace.library\": [\".neap/types\"],\n"
     "  \"workspace.checkThirdParty\": false,\n"
     "  \"diagnostics.globals\": [\"migration\", \"runbook\", \"irreversible\", \"unverified\", "
