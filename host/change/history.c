@@ -247,6 +247,11 @@ static bool read_rows(const struct pg_op *op, bool all, struct neap_history *out
     }
     if (known && !out->installed) { /* a schema without its one meta row is not ours */
         neap_error_set(err, NEAP_ERR_HISTORY_VERSION, "schema neap has no version");
+        neap_error_hint(err,
+                        "Table neap.meta has lost its one row. Restore it, or say that the schema "
+                        "is this neap's: INSERT INTO neap.meta (version, neap_version) VALUES "
+                        "(%d, '%s');",
+                        NEAP_SCHEMA_VERSION, NEAP_VERSION);
         return false;
     }
     if (!known || all)

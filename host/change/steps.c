@@ -149,6 +149,7 @@ static bool settle_doubt(struct walk *walk, size_t index, bool *done, struct nea
                         "Look at the target, then say what it is: `neap repair %s --mark applied "
                         "--reason TEXT` or `neap repair %s --mark pending --reason TEXT`.",
                         walk->unit->id, walk->unit->id);
+        neap_error_where(err, walk->unit->source->files[0].path, 0);
         return false;
     }
     arm_deadline(walk);

@@ -225,6 +225,7 @@ static bool check_requires(const struct neap_change *change, const struct neap_u
         neap_error_set(err, NEAP_ERR_HISTORY_REQUIRES,
                        "migration %s requires %s, which is not applied", unit->id, *id);
         neap_error_hint(err, "Apply %s first: `neap up --only %s`.", *id, *id);
+        neap_error_where(err, unit->source->files[0].path, 0);
         return false;
     }
     return true;
@@ -241,6 +242,7 @@ static bool check_reversible(const struct neap_unit *unit, const struct neap_scr
         neap_error_set(err, NEAP_ERR_POLICY_REFUSED, "migration %s has no way back: %s", unit->id,
                        def->steps[i].irreversible);
         neap_error_hint(err, "Write a new migration that goes forward instead.");
+        neap_error_where(err, unit->source->files[0].path, 0);
         return false;
     }
     return true;

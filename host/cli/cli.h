@@ -44,6 +44,7 @@ struct neap_cli {
     bool terminal; /* stdout is one */
     bool colour;   /* it is one, and neither NO_COLOR nor --no-color */
     bool broken;   /* stdout's reader went away: nothing more is printed */
+    bool changed;  /* the target is not as it was: no failure may say that it is */
     int width;     /* columns of it; 80 when it is none */
 };
 
@@ -73,7 +74,8 @@ void cli_print(struct neap_cli *cli, const char *format, ...) __attribute__((for
 
 /* The same without the escapes for text made by neap: several lines, colours. */
 void cli_print_raw(struct neap_cli *cli, const char *text);
-/* True when everything printed so far arrived; EPIPE counts as arrived. */
+/* True when everything printed so far arrived; EPIPE counts as arrived. Else
+ * file.io, or output.lost where the target was changed. */
 bool cli_flush(struct neap_cli *cli, struct neap_error *err);
 
 enum cli_colour { CLI_PLAIN, CLI_GREEN, CLI_YELLOW, CLI_RED, CLI_DIM, CLI_BOLD };

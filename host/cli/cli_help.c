@@ -128,7 +128,7 @@ static const struct exit_row exit_rows[] = {
     {13, "cannot connect, or a pooler is in the way"},
     {14, "part of a fleet failed"},
     {15, "outcome unknown: the server could not be asked before the deadline"},
-    {16, "applied, but not confirmed replicated or not fully audited"},
+    {16, "done, but not confirmed replicated, not fully audited or not fully told"},
     {70, "a bug in neap"},
     {124, "deadline passed; rolled back"},
     {130, "interrupted; rolled back"},

@@ -67,7 +67,11 @@ bool cli_flush(struct neap_cli *cli, struct neap_error *err)
     cli->broken = true;
     if (errno == EPIPE || errno == 0)
         return true;
-    neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot write the result to stdout");
+    if (cli->changed)
+        neap_error_errno(err, NEAP_ERR_OUTPUT_LOST, errno,
+                         "done, but the result cannot be written to stdout");
+    else
+        neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot write the result to stdout");
     return false;
 }
 
@@ -108,11 +112,25 @@ void cli_json(struct neap_cli *cli, int exit_status, json_t *body)
         json_decref(body);
 }
 
+/* An error that says nothing of what comes next; the words of up and down are their own. */
+static void name_next(const struct neap_cli *cli, struct neap_error *err)
+{
+    if (err->hint != NULL || neap_error_row(err->code)->next[0] != '\0' || cli->command == NULL)
+        return;
+    if (err->where_file != NULL)
+        neap_error_hint(err, "Mend %s, then run `neap %s` again.", err->where_file,
+                        cli->command->name);
+    else
+        neap_error_hint(err, "Look at `neap doctor`, then run `neap %s` again.",
+                        cli->command->name);
+}
+
 int cli_fail_with(struct neap_cli *cli, struct neap_error *err, json_t *body)
 {
     int exit_status = neap_error_exit_status(err);
     if (err->code == NEAP_ERR_USAGE && err->hint == NULL && cli->command != NULL)
         neap_error_hint(err, "See `neap help %s`.", cli->command->name);
+    name_next(cli, err);
     neap_log_progress_end();
     neap_log_error(err);
     if (cli->json) {

@@ -155,22 +155,28 @@ static void tell_done(struct cmd_change *change, const struct neap_plan_item *it
     if (outcome->unreplicated)
         neap_log(NEAP_LOG_WARN, "commit.unreplicated",
                  "%s %s is applied, but no synchronous standby confirmed it", item->id, item->name);
+    change->cli->changed = true;
     change->unreplicated |= outcome->unreplicated;
     change->audit_incomplete |= outcome->audit_incomplete;
 }
 
-/* An error of the script's own has no next command in error.def: it is this one.
+/* What cures an error of the script is not the next command: it is this one.
  * What redo has undone is pending: another redo would undo the one before it. */
 static void name_next(const struct cmd_change *change, const struct neap_plan_item *item,
                       enum neap_direction direction, const struct neap_outcome *outcome,
                       struct neap_error *err)
 {
     const char *command = change->cli->command->name;
-    if (!outcome->unchanged || err->hint || neap_error_row(err->code)->next[0] != '\0')
+    const char *hint = err->hint != NULL ? err->hint : neap_error_row(err->code)->next;
+    if (!outcome->unchanged)
         return;
     if (direction == NEAP_UP && strcmp(command, "redo") == 0)
         command = "up";
-    if (err->where_file != NULL)
+    if (strstr(hint, "`neap ") != NULL || strstr(hint, "again") != NULL)
+        return;
+    if (hint[0] != '\0')
+        neap_error_hint(err, "%s Then run `neap %s` again.", hint, command);
+    else if (err->where_file != NULL)
         neap_error_hint(err, "Mend the script of %s, then run `neap %s` again.", item->id, command);
     else /* neap's own statement: the role, the rights, the schema */
         neap_error_hint(err,
@@ -286,9 +292,8 @@ int cmd_change_end(struct cmd_change *change, bool nothing, struct neap_error *e
     free(change->items);
     if (err->code == NEAP_OK && change->unreplicated)
         neap_error_set(err, NEAP_ERR_COMMIT_UNREPLICATED,
-                       "applied, but no synchronous standby confirmed it");
+                       "done, but no synchronous standby confirmed it");
     else if (err->code == NEAP_OK && change->audit_incomplete)
-        neap_error_set(err, NEAP_ERR_AUDIT_INCOMPLETE,
-                       "applied, but the journal lacks the outcome");
+        neap_error_set(err, NEAP_ERR_AUDIT_INCOMPLETE, "done, but the journal lacks the outcome");
     return cli_end(change->cli, &change->session, 0, body, err);
 }

@@ -119,6 +119,7 @@ int cmd_lease_break(struct neap_cli *cli)
         (!session.history.installed || cmd_lease_json(&session, &holder, &err)) &&
         cli_confirm(cli, &session, "breaking the lease", &err)) {
         bool broken = !json_is_null(holder) && break_recorded(cli, &session, holder, &err);
+        cli->changed = broken;
         body = cli_target_json(&session);
         neap_json_set(body, "held", json_false());
         neap_json_set(body, "holder", json_incref(holder));

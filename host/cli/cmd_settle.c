@@ -79,6 +79,7 @@ static bool settle_items(struct neap_cli *cli, struct neap_session *session,
             continue;
         if (!record(session, item, settlement->action, settlement->settle_steps, err))
             return false;
+        cli->changed = true;
         json_array_append_new(list, recorded_json(item, settlement->action));
         cli_print(cli, "%s  %s  %s", settlement->action, item->id, item->name);
     }

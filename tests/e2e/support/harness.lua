@@ -299,6 +299,14 @@ function Project:session(sql, seconds)
   return session
 end
 
+--- psql in the background, running `sql` in one message.
+function Project:start_psql(sql)
+  local files, run_opts = options(self)
+  local started = process.start(psql_argv(e2e.url(self.database), sql), files, run_opts)
+  self.processes[#self.processes + 1] = started
+  return started
+end
+
 --- Ends what the tests started; for after_each.
 function e2e.clean()
   for _, p in ipairs(open) do
