@@ -92,6 +92,7 @@ static int end_try(lua_State *L, int status, lua_KContext extra)
     if (is_error && glue_error_peek(L, -1) == NULL) {
         glue_error_of(L, -1, &err);
         glue_error_push(L, &err);
+        lua_replace(L, -2);
     }
     return is_error ? 2 : count;
 }

@@ -224,6 +224,8 @@ static void test_script__error_objects(void **state)
                  "got: the duration must be a string, got number");
     assert_value(&fixture, "local ok, e = neap.try(error, 'x') return e.code .. e.message",
                  "script.errorx");
+    assert_value(&fixture, "return tostring(neap.try(error, 'x'))", "false");
+    assert_value(&fixture, "return select('#', neap.try(error, 'x'))", "2");
     assert_value(&fixture, "return select('#', neap.try(function() return 1, nil, nil end))", "4");
     assert_value(&fixture,
                  "local _, e = pcall(neap.size, 1) local _, f = pcall(error, e) "
