@@ -26,6 +26,9 @@ struct neap_script_opts {
      * audit line. Returns the exit status. */
     int (*last_word)(void *arg);
     void *last_word_arg;
+    /* For tests, NULL else: counted down at each allocation of the script's state;
+     * the one that makes it 0 finds no memory, nor does Lua's retry of it. */
+    int64_t *memory_fail_in;
 };
 
 /* One step as the script declares it. A transactional migration has one. */

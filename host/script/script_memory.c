@@ -32,6 +32,15 @@ static void refuse(struct neap_script_memory *memory, const void *block, size_t 
     memory->failed_size = size;
 }
 
+/* True when a test wants this allocation to fail. */
+static bool is_to_fail(struct neap_script_memory *memory)
+{
+    if (memory->fail_in == NULL)
+        return false;
+    int64_t left = --*memory->fail_in;
+    return left == 0 || left == -1;
+}
+
 void *neap_script_memory_alloc(void *arg, void *block, size_t old_size, size_t new_size)
 {
     struct neap_script_memory *memory = arg;
@@ -45,6 +54,10 @@ void *neap_script_memory_alloc(void *arg, void *block, size_t old_size, size_t n
         return NULL;
     }
     size_t growth = new_size > old_size ? new_size - old_size : 0;
+    if (growth > 0 && is_to_fail(memory)) {
+        refuse(memory, block, new_size);
+        return NULL;
+    }
     if (growth > 0 &&
         (memory->used > limit_of(memory) || growth > limit_of(memory) - memory->used)) {
         refuse(memory, block, new_size);

@@ -55,6 +55,7 @@ bool neap_script_state_open(struct neap_script_state *state, const struct neap_s
 {
     *state = (struct neap_script_state){.opts = opts, .source = source, .is_config = is_config};
     neap_script_memory_init(&state->memory, opts->memory_bytes);
+    state->memory.fail_in = opts->memory_fail_in;
     state->run = neap_loop_run(opts->loop);
     state->context.run = state->run;
     state->context.loop = opts->loop;

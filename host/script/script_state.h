@@ -22,6 +22,7 @@ struct neap_script_memory {
     bool is_reserve_open;
     const void *failed_block; /* the refused request: the same again is Lua's retry */
     size_t failed_size;
+    int64_t *fail_in; /* of struct neap_script_opts */
 };
 void neap_script_memory_init(struct neap_script_memory *memory, int64_t cap_bytes);
 /* A lua_Alloc; `arg` is a struct neap_script_memory. */

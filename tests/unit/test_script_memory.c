@@ -117,6 +117,54 @@ static void test_script_memory__fails_at_every_allocation(void **state)
     script_end(&fixture);
 }
 
+static const char everything[] =
+    "local t = {} for i = 1, 40 do t[i] = { i, ('s' .. i):rep(3), [i .. 'k'] = i } end\n"
+    "table.sort(t, function(a, b) return a[1] > b[1] end) assert(t[1][1] == 40)\n"
+    "local function counter() local n = 0 return function() n = n + 1 return n end end\n"
+    "local c = counter() c() assert(c() == 2)\n"
+    "local co = coroutine.create(function(...) local a <close> = setmetatable({}, { __close =\n"
+    "  function() t.closed = true end }) coroutine.yield(select('#', ...)) end)\n"
+    "assert(select(2, coroutine.resume(co, 1, nil)) == 2) coroutine.close(co) assert(t.closed)\n"
+    "assert(not pcall(error, { message = 'x' }))\n"
+    "local ok, said = xpcall(function() local x = nil + 1 end, function(m) return 'h: ' .. m end)\n"
+    "assert(not ok and said:find '^h: ')\n"
+    "assert(('a1b22'):gsub('%d+', function(d) return '<' .. d .. '>' end) == 'a<1>b<22>')\n"
+    "local ok2, e = neap.try(function() error 'tried' end) assert(ok2 == false)\n"
+    "assert(e.message:find 'tried') assert(#table.concat({ 'a', 'b' }, (','):rep(50)) == 52)\n"
+    "assert(require 'a'.b == 1) assert(#string.format('%q', 'z') > "
+    "2)";
+
+/* Not one chosen allocation but each, with its retry: loading, running and closing
+ * end in an error that says memory, or in success where the script caught it. */
+static void test_script_memory__each_allocation_fails(void **state)
+{
+    struct script_fixture fixture;
+    int64_t left = 0;
+    int failure_count = 0, n = 1;
+    (void)state;
+    script_begin(&fixture);
+    fixture.opts.memory_fail_in = &left;
+    script_file(&fixture, 1, "a", "return { b = 1 }");
+    for (bool is_over = false; !is_over; n++) {
+        left = n;
+        bool is_done = script_up(&fixture, everything);
+        is_over = left > 0;
+        if (is_over && !is_done)
+            fail_msg("line %d: %s", fixture.err.where_line, fixture.err.message);
+        if (!is_done && fixture.err.code != NEAP_ERR_SCRIPT_MEMORY &&
+            (fixture.err.code != NEAP_ERR_SCRIPT_ERROR ||
+             strstr(fixture.err.traceback ? fixture.err.traceback : "", "0001") == NULL))
+            fail_msg("allocation %d: %s", n, fixture.err.message);
+        failure_count += !is_done;
+        if (!is_done)
+            assert_non_null(fixture.err.message);
+    }
+    print_message("%d allocations, %d failures\n", n - 2, failure_count);
+    assert_true(n > 500);
+    assert_true(failure_count > n / 2);
+    script_end(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_script_memory__counts_what_is_held_outside),
         cmocka_unit_test(test_script_memory__opens_the_reserve_at_the_retry),
         cmocka_unit_test(test_script_memory__fails_at_every_allocation),
+        cmocka_unit_test(test_script_memory__each_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

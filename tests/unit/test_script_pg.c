@@ -233,6 +233,70 @@ static void test_script_pg__sql_verify_fails(void **state)
     assert_int_equal(world.scene->err.where_line, 6);
 }
 
+static const char every_binding[] =
+    "db:exec 'create table t (a int, b text)'\n"
+    "local rest = {} for i = 1, 3 do db:exec('insert into t values ($1, $2)', i, 'b' .. i) end\n"
+    "for row in db:rows 'select a, b from t order by a' do rest[#rest + 1] = row.b end\n"
+    "assert(db:value('select count(*) from t where a = any($1)', db:array { 1, 2 }) == 2)\n"
+    "assert(db:row('select a, b from t where a = $1', 3).b == 'b3')\n"
+    "db:savepoint(function() db:exec(\"insert into t values (4, 'x')\") end)\n"
+    "local ok = db:savepoint(function() db:exec 'select 1 from nothing' end)\n"
+    "assert(not ok) assert(#db:query 'select * from t' == 4)\n"
+    "local co = coroutine.wrap(function() coroutine.yield(db:value 'select 1 + 1') end)\n"
+    "assert(co() == 2) assert(db:ident 'a b' == '\"a b\"')\n"
+    "db:exec('insert into t values ($1, $2)', 9, db:json { k = { 1 } })\n";
+
+/* Each one would be 2,700 runs; coprime to what a loop allocates. */
+#define ALLOCATION_STEP 7
+
+/* One run of the script with its n-th allocation failing. */
+static bool run_failing_at(int n, int64_t *left)
+{
+    struct neap_error *err = &world.scene->err;
+    *left = n;
+    world.opts.memory_fail_in = left;
+    neap_error_clear(err);
+    bool done = neap_script_open(&world.opts, &world.source, &world.script, err);
+    if (done) {
+        pg_scene_do(world.scene, "begin");
+        assert_true(pg_pipeline_begin(world.scene->client, err));
+        done = call(NEAP_PART_UP) && call(NEAP_PART_VERIFY);
+    }
+    neap_script_close(world.script);
+    world.script = NULL;
+    return done;
+}
+
+/* Whichever allocation fails: a clean error, the session goes on, and after the
+ * rollback nothing of it is there. ASan says what leaked. */
+static void test_script_pg__each_allocation_fails(void **state)
+{
+    int64_t left = 0;
+    int failure_count = 0, n = 1;
+    (void)state;
+    open_lua(every_binding, "expect.table 't'");
+    neap_script_close(world.script);
+    pg_scene_do(world.scene, "rollback");
+    for (bool is_over = false; !is_over; n += ALLOCATION_STEP) {
+        bool done = run_failing_at(n, &left);
+        is_over = left > 0;
+        if (is_over && !done)
+            fail_msg("line %d: %s", world.scene->err.where_line, world.scene->err.message);
+        if (!done)
+            assert_non_null(world.scene->err.message);
+        failure_count += !done;
+        neap_error_clear(&world.scene->err);
+        pg_failure_clear(world.scene->client);
+        pg_pipeline_end(world.scene->client, NULL);
+        if (pg_transaction_status(world.scene->client) != PQTRANS_IDLE)
+            pg_scene_do(world.scene, "rollback");
+        assert_false(pg_is_lost(world.scene->client));
+        assert_int_equal(pg_scene_int(world.scene, "select count(to_regclass('t'))"), 0);
+    }
+    print_message("%d allocations, %d failures\n", n, failure_count);
+    assert_true(failure_count > 20);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -249,6 +313,7 @@ int main(void)
         TEST(test_script_pg__loading_may_not_touch_a_server),
         TEST(test_script_pg__runs_sql_files),
         TEST(test_script_pg__sql_verify_fails),
+        TEST(test_script_pg__each_allocation_fails),
     };
     return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }
