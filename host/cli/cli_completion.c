@@ -2,8 +2,8 @@
  *
  * Completion scripts for bash, zsh and fish, from the lists. All three ask the
  * same question in their own words: which words may follow the command so far.
- * Names of environments come from `neap completion environments`, which runs
- * neap.lua in its sandbox and connects to nothing.
+ * Environments, migrations and topics come from `neap completion environments` and
+ * its like, which read the project (-C) and connect to nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -38,111 +38,161 @@ static void add_option_words(struct neap_buffer *text, const struct neap_command
     }
 }
 
-/* Arguments a shell can know: "bash|zsh|fish", topics; "" else. */
-static void add_argument_words(struct neap_buffer *text, const struct neap_command *command)
+/* What an argument called `arg` may be, as a word of the shells' functions: a list
+ * that neap gives when asked ("?…"), "/" a directory, "." a file, else the words
+ * themselves. "" when only the author knows. */
+static const char *values_of(const char *arg)
 {
-    if (strcmp(command->name, "completion") == 0)
-        neap_buffer_add_text(text, "bash zsh fish");
-    if (strcmp(command->name, "help") != 0)
-        return;
-    char **topics = cli_help_topics();
-    for (char **topic = topics; *topic; topic++)
-        neap_buffer_add_format(text, "%s%s", topic == topics ? "" : " ", *topic);
-    cli_help_topics_free(topics);
+    static const struct {
+        const char *arg, *values;
+    } known[] = {
+        {"ENV", "?environments"},
+        {"ID", "?migrations"},
+        {"[ID]", "?migrations"},
+        {"[ID…]", "?migrations"},
+        {"DIR", "/"},
+        {"[DIR]", "/"},
+        {"FILE", "."},
+        {"STATE", "applied pending"},
+        {"FORMAT", "jsonl csv"},
+        {"[TOPIC]", "?topics"},
+        {"bash|zsh|fish", "bash zsh fish"},
+    };
+    for (size_t i = 0; arg && i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].arg, arg) == 0)
+            return known[i].values;
+    return "";
 }
 
 /* A case of command words to candidates; bash and zsh share it. */
 static void add_cases(struct neap_buffer *text)
 {
     const char *const *first = cli_first_words();
-    neap_buffer_add_text(text, "  case \"$command\" in\n    \"\") words=\"");
+    neap_buffer_add_text(text, "  case \"$command\" in\n    \"\") found=\"");
     add_words(text, first);
     neap_buffer_add_text(text, "\" ;;\n");
     for (size_t i = 0; first[i]; i++) {
         if (!cli_command_is_group(first[i]))
             continue;
-        neap_buffer_add_format(text, "    \"%s\") words=\"", first[i]);
+        neap_buffer_add_format(text, "    \"%s\") found=\"", first[i]);
         add_second_words(text, first[i]);
         neap_buffer_add_text(text, "\" ;;\n");
     }
     for (const struct neap_command *command = neap_commands; command->name; command++) {
-        neap_buffer_add_format(text, "    \"%s\") words=\"", command->name);
-        add_argument_words(text, command);
-        neap_buffer_add_text(text, "\"; options=\"");
+        neap_buffer_add_format(text, "    \"%s\") found=\"%s\"; flags=\"", command->name,
+                               values_of(command->args));
         add_option_words(text, command);
         neap_buffer_add_text(text, "\" ;;\n");
     }
     neap_buffer_add_text(text, "  esac\n");
 }
 
-static void add_value_options(struct neap_buffer *text)
+static void add_names(struct neap_buffer *text, const struct cli_option *option,
+                      const char *between)
 {
-    const char *bar = "";
+    neap_buffer_add_format(text, "--%s", option->name);
+    if (option->letter)
+        neap_buffer_add_format(text, "%s-%c", between, option->letter);
+}
+
+/* Every option that takes a value, "|" or " " between. */
+static void add_value_options(struct neap_buffer *text, const char *between)
+{
+    const char *before = "";
     for (const struct cli_option *option = cli_options; option->field; option++) {
         if (!option->text)
             continue;
-        neap_buffer_add_format(text, "%s--%s", bar, option->name);
-        bar = "|";
-        if (option->letter)
-            neap_buffer_add_format(text, "|-%c", option->letter);
+        neap_buffer_add_text(text, before);
+        add_names(text, option, between);
+        before = between;
     }
 }
 
-/* The function that both bash and zsh define: it sets words and options from the
- * words typed so far ("$@"). */
-static void add_function(struct neap_buffer *text)
+static void add_groups(struct neap_buffer *text, const char *between)
 {
-    neap_buffer_add_text(text, "_neap_candidates() {\n"
-                               "  local skip= word command=\n"
-                               "  words= options=\n"
-                               "  for word in \"$@\"; do\n"
-                               "    if [ -n \"$skip\" ]; then skip=; continue; fi\n"
-                               "    case \"$word\" in\n      ");
-    add_value_options(text);
-    neap_buffer_add_text(text, ") skip=1 ;;\n"
-                               "      -*) ;;\n"
-                               "      *) if [ -z \"$command\" ]; then command=$word\n"
-                               "         else case \"$command\" in\n           ");
-    const char *bar = "";
+    const char *before = "";
     const char *const *first = cli_first_words();
     for (size_t i = 0; first[i]; i++) {
         if (!cli_command_is_group(first[i]))
             continue;
-        neap_buffer_add_format(text, "%s%s", bar, first[i]);
-        bar = "|";
+        neap_buffer_add_format(text, "%s%s", before, first[i]);
+        before = between;
     }
+}
+
+/* A case of the option before the cursor to `found`. */
+static void add_value_cases(struct neap_buffer *text)
+{
+    neap_buffer_add_text(text, "  case \"$skip\" in\n");
+    for (const struct cli_option *option = cli_options; option->field; option++) {
+        if (!option->text)
+            continue;
+        neap_buffer_add_text(text, "    ");
+        add_names(text, option, "|");
+        neap_buffer_add_format(text, ") found=\"%s\"; command=- ;;\n", values_of(option->arg));
+    }
+    neap_buffer_add_text(text, "  esac\n");
+}
+
+/* The functions that both bash and zsh define. _neap_candidates sets found and flags
+ * from the words typed so far ("$@", the program first); `words` and `options` are
+ * names of zsh's own, which `local` does not hide. */
+static void add_functions(struct neap_buffer *text)
+{
+    neap_buffer_add_text(text, "_neap_ask() {\n"
+                               "  case \"$dir\" in \"~\"/*) dir=\"$HOME/${dir#??}\" ;; esac\n"
+                               "  \"$program\" ${dir:+-C} ${dir:+\"$dir\"} completion \"$1\" "
+                               "2>/dev/null\n"
+                               "}\n"
+                               "_neap_candidates() {\n"
+                               "  local skip= word command= dir= program=$1\n"
+                               "  found= flags=\n"
+                               "  shift\n"
+                               "  for word in \"$@\"; do\n"
+                               "    case \"$skip\" in -C|--project) dir=$word ;; esac\n"
+                               "    if [ -n \"$skip\" ]; then skip=; continue; fi\n"
+                               "    case \"$word\" in\n      ");
+    add_value_options(text, "|");
+    neap_buffer_add_text(text, ") skip=$word ;;\n"
+                               "      --project=*) dir=${word#*=} ;;\n"
+                               "      -C?*) dir=${word#-C} ;;\n"
+                               "      -*) ;;\n"
+                               "      *) if [ -z \"$command\" ]; then command=$word\n"
+                               "         else case \"$command\" in\n           ");
+    add_groups(text, "|");
     neap_buffer_add_text(text, ") command=\"$command $word\" ;;\n"
                                "         esac; fi ;;\n"
                                "    esac\n"
                                "  done\n");
+    add_value_cases(text);
     add_cases(text);
-    neap_buffer_add_text(text, "  options=\"$options ");
+    neap_buffer_add_text(text, "  flags=\"$flags ");
     add_option_words(text, NULL);
-    neap_buffer_add_text(text, "\"\n}\n");
+    neap_buffer_add_text(text, "\"\n"
+                               "  case \"$found\" in \\?*) found=$(_neap_ask \"${found#?}\") ;; "
+                               "esac\n"
+                               "}\n");
 }
 
 static char *bash(void)
 {
     struct neap_buffer text = {0};
     neap_buffer_add_text(&text, "# bash completion of neap; written by `neap completion bash`\n");
-    add_function(&text);
-    neap_buffer_add_text(
-        &text,
-        "_neap() {\n"
-        "  local words options current=${COMP_WORDS[COMP_CWORD]}\n"
-        "  case \"${COMP_WORDS[COMP_CWORD-1]}\" in\n"
-        "    -e|--env) COMPREPLY=($(compgen -W \"$(neap completion environments 2>/dev/null)\" "
-        "-- \"$current\")); return ;;\n"
-        "    -C|--project|--state-dir) COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
-        "    --public-key) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
-        "  esac\n"
-        "  _neap_candidates \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"\n"
-        "  case \"$current\" in\n"
-        "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$current\")) ;;\n"
-        "    *) COMPREPLY=($(compgen -W \"$words\" -- \"$current\")) ;;\n"
-        "  esac\n"
-        "}\n"
-        "complete -F _neap neap\n");
+    add_functions(&text);
+    neap_buffer_add_text(&text,
+                         "_neap() {\n"
+                         "  local found flags current=${COMP_WORDS[COMP_CWORD]}\n"
+                         "  _neap_candidates \"${COMP_WORDS[@]:0:COMP_CWORD}\"\n"
+                         "  case \"$current\" in -*) found=$flags ;; esac\n"
+                         "  case \"$found\" in\n"
+                         "    /) compopt -o filenames 2>/dev/null; found=\"-d\" ;;\n"
+                         "    .) compopt -o filenames 2>/dev/null; found=\"-f\" ;;\n"
+                         "    *) COMPREPLY=($(compgen -W \"$found\" -- \"$current\")); return ;;\n"
+                         "  esac\n"
+                         "  local IFS=$'\\n'\n"
+                         "  COMPREPLY=($(compgen \"$found\" -- \"$current\"))\n"
+                         "}\n"
+                         "complete -F _neap neap\n");
     return neap_buffer_take(&text);
 }
 
@@ -151,22 +201,18 @@ static char *zsh(void)
     struct neap_buffer text = {0};
     neap_buffer_add_text(&text, "#compdef neap\n"
                                 "# zsh completion of neap; written by `neap completion zsh`\n");
-    add_function(&text);
+    add_functions(&text);
     neap_buffer_add_text(
         &text,
         "_neap() {\n"
         "  local -a typed\n"
-        "  local names options\n"
-        "  typed=(\"${(@)words[2,CURRENT-1]}\")\n"
-        "  case \"${words[CURRENT-1]}\" in\n"
-        "    -e|--env) compadd -- ${(f)\"$(neap completion environments 2>/dev/null)\"}; "
-        "return ;;\n"
-        "    -C|--project|--state-dir) _files -/; return ;;\n"
-        "    --public-key) _files; return ;;\n"
-        "  esac\n"
-        "  () { local words; _neap_candidates \"${typed[@]}\"; names=$words; }\n"
-        "  if [[ \"${words[CURRENT]}\" == -* ]]; then compadd -- ${=options}\n"
-        "  else compadd -- ${=names}; fi\n"
+        "  local found flags\n"
+        "  typed=(\"${(@)words[1,CURRENT-1]}\")\n"
+        "  _neap_candidates \"${typed[@]}\"\n"
+        "  if [[ \"${words[CURRENT]}\" == -* ]]; then compadd -- ${=flags}\n"
+        "  elif [[ \"$found\" == / ]]; then _files -/\n"
+        "  elif [[ \"$found\" == . ]]; then _files\n"
+        "  else compadd -- ${=found}; fi\n"
         "}\n"
         "if [ \"$funcstack[1]\" = _neap ]; then _neap \"$@\"; else compdef _neap neap; fi\n");
     return neap_buffer_take(&text);
@@ -184,20 +230,35 @@ static void add_fish_quoted(struct neap_buffer *text, const char *plain)
     neap_buffer_add_char(text, '\'');
 }
 
+/* What fish offers for an argument: words, or what a function prints. */
+static void add_fish_values(struct neap_buffer *text, const char *values)
+{
+    if (values[0] == '?')
+        neap_buffer_add_format(text, " -a '(__neap_ask %s)'", values + 1);
+    else if (strcmp(values, "/") == 0)
+        neap_buffer_add_text(text, " -a '(__fish_complete_directories)'");
+    else if (strcmp(values, ".") == 0)
+        neap_buffer_add_text(text, " -F");
+    else if (values[0] != '\0')
+        neap_buffer_add_format(text, " -a '%s'", values);
+}
+
 static void add_fish_command(struct neap_buffer *text, const struct neap_command *command)
 {
     const char *second = cli_command_second(command);
+    const char *values = values_of(command->args);
     char *first = neap_strndup(command->name, strcspn(command->name, " "));
-    if (second) {
-        neap_buffer_add_format(text, "complete -c neap -n __fish_use_subcommand -a %s\n", first);
-        neap_buffer_add_format(text, "complete -c neap -n '__fish_seen_subcommand_from %s' -a %s",
-                               first, second);
-    } else {
-        neap_buffer_add_format(text, "complete -c neap -n __fish_use_subcommand -a %s", first);
-    }
-    neap_buffer_add_text(text, " -d ");
+    if (second)
+        neap_buffer_add_format(text, "complete -c neap -n '__neap_is \"\"' -a %s\n", first);
+    neap_buffer_add_format(text, "complete -c neap -n '__neap_is \"%s\"' -a %s -d ",
+                           second ? first : "", second ? second : first);
     add_fish_quoted(text, command->summary);
     neap_buffer_add_char(text, '\n');
+    if (values[0] != '\0') {
+        neap_buffer_add_format(text, "complete -c neap -n '__neap_is \"%s\"'", command->name);
+        add_fish_values(text, values);
+        neap_buffer_add_char(text, '\n');
+    }
     free(first);
 }
 
@@ -205,41 +266,76 @@ static void add_fish_option(struct neap_buffer *text, const struct cli_option *o
 {
     neap_buffer_add_text(text, "complete -c neap");
     if (!cli_option_is_global(option)) {
-        neap_buffer_add_text(text, " -n '__fish_seen_subcommand_from");
+        neap_buffer_add_text(text, " -n '__neap_is");
         for (const struct neap_command *command = neap_commands; command->name; command++)
             if (cli_option_is_taken(option, command))
-                neap_buffer_add_format(text, " %s",
-                                       cli_command_second(command) ? cli_command_second(command)
-                                                                   : command->name);
+                neap_buffer_add_format(text, " \"%s\"", command->name);
         neap_buffer_add_char(text, '\'');
     }
     neap_buffer_add_format(text, " -l %s", option->name);
     if (option->letter)
         neap_buffer_add_format(text, " -s %c", option->letter);
-    if (strcmp(option->field, "env") == 0)
-        neap_buffer_add_text(text, " -x -a '(neap completion environments 2>/dev/null)'");
-    else if (option->text)
-        neap_buffer_add_text(text, " -r");
+    if (option->text) {
+        const char *values = values_of(option->arg);
+        neap_buffer_add_text(text, strcmp(values, ".") == 0 ? " -r" : " -x");
+        add_fish_values(text, values);
+    }
     neap_buffer_add_text(text, " -d ");
     add_fish_quoted(text, option->help);
     neap_buffer_add_char(text, '\n');
 }
 
+/* Which command the words before the cursor name: "", "up", "lease", "lease break";
+ * and what neap knows of the project that they name. */
+static void add_fish_functions(struct neap_buffer *text)
+{
+    neap_buffer_add_text(text, "function __neap_command\n"
+                               "  set -l skip\n"
+                               "  set -l command\n"
+                               "  for word in (commandline -opc)[2..-1]\n"
+                               "    if set -q skip[1]; set -e skip[1]; continue; end\n"
+                               "    switch $word\n"
+                               "      case ");
+    add_value_options(text, " ");
+    neap_buffer_add_text(text, "\n"
+                               "        set skip 1\n"
+                               "      case '-*'\n"
+                               "      case '*'\n"
+                               "        if not set -q command[1]; or contains -- \"$command\" ");
+    add_groups(text, " ");
+    neap_buffer_add_text(text, "\n"
+                               "          set -a command $word\n"
+                               "        end\n"
+                               "    end\n"
+                               "  end\n"
+                               "  echo \"$command\"\n"
+                               "end\n"
+                               "function __neap_is\n"
+                               "  contains -- (__neap_command) $argv\n"
+                               "end\n"
+                               "function __neap_ask\n"
+                               "  set -l words (commandline -opc)\n"
+                               "  set -l dir\n"
+                               "  for i in (seq 2 (count $words))\n"
+                               "    switch $words[$i]\n"
+                               "      case -C --project\n"
+                               "        set -l next (math $i + 1)\n"
+                               "        set dir -C (string replace -r '^~/' \"$HOME/\" -- "
+                               "$words[$next])\n"
+                               "    end\n"
+                               "  end\n"
+                               "  $words[1] $dir completion $argv[1] 2>/dev/null\n"
+                               "end\n");
+}
+
 static char *fish(void)
 {
     struct neap_buffer text = {0};
-    neap_buffer_add_text(&text, "# fish completion of neap; written by `neap completion fish`\n"
-                                "complete -c neap -f\n");
-    for (const struct neap_command *command = neap_commands; command->name; command++) {
+    neap_buffer_add_text(&text, "# fish completion of neap; written by `neap completion fish`\n");
+    add_fish_functions(&text);
+    neap_buffer_add_text(&text, "complete -c neap -f\n");
+    for (const struct neap_command *command = neap_commands; command->name; command++)
         add_fish_command(&text, command);
-        struct neap_buffer words = {0};
-        add_argument_words(&words, command);
-        if (words.length)
-            neap_buffer_add_format(&text,
-                                   "complete -c neap -n '__fish_seen_subcommand_from %s' -a '%s'\n",
-                                   command->name, neap_buffer_text(&words));
-        neap_buffer_clear(&words);
-    }
     for (const struct cli_option *option = cli_options; option->field; option++)
         add_fish_option(&text, option);
     return neap_buffer_take(&text);

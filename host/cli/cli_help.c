@@ -49,6 +49,25 @@ static void add_command(struct neap_buffer *text, const struct neap_command *com
     free(words);
 }
 
+static void add_without_variable(struct neap_buffer *text)
+{
+    size_t line = text->length; /* where it begins */
+    const char *comma = "";
+    for (const struct cli_option *option = cli_options; option->field; option++) {
+        if (option->env)
+            continue;
+        bool full = text->length - line > 65;
+        if (full)
+            line = text->length;
+        neap_buffer_add_format(text, "%s%s--%s", comma,
+                               full       ? "\n"
+                               : comma[0] ? " "
+                                          : "",
+                               option->name);
+        comma = ",";
+    }
+}
+
 char *cli_help_global(void)
 {
     struct neap_buffer text = {0};
@@ -60,7 +79,12 @@ char *cli_help_global(void)
     add_options(&text, NULL, true);
     neap_buffer_add_text(&text, "\nOptions stand before or after the command. "
                                 "`neap help COMMAND` shows the rest;\n"
-                                "`neap help topics` lists what else there is to read.\n");
+                                "`neap help topics` lists what else there is to read.\n"
+                                "The variable in brackets sets an option as well, and the flag "
+                                "beats it. Options\nthat say what one invocation does have none: "
+                                "forgotten in the environment, one\nwould steer the next:\n");
+    add_without_variable(&text);
+    neap_buffer_add_text(&text, ".\n");
     return neap_buffer_take(&text);
 }
 

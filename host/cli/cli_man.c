@@ -132,7 +132,9 @@ char *cli_man(void)
     neap_buffer_add_text(&text, ".SH ENVIRONMENT\n.B DATABASE_URL\nor libpq\\(aqs \\fBPG*\\fR name "
                                 "the target when \\fB\\-e\\fR does not. \\fBNO_COLOR\\fR turns "
                                 "colours\noff. A flag beats its variable, and that beats "
-                                "\\fIneap.lua\\fR.\n");
+                                "\\fIneap.lua\\fR. Options without a\nvariable say what one "
+                                "invocation does: forgotten in the environment, one\nwould steer "
+                                "the next.\n");
     add_errors(&text);
     add_topics(&text);
     return neap_buffer_take(&text);

@@ -28,6 +28,20 @@ describe("the command line", function()
     end
   end)
 
+  it("says which options have no variable: those that say what one invocation does", function()
+    local without, with = {}, 0
+    local def = e2e.process.read(e2e.root .. "/host/cli/options.def")
+    for row in def:gmatch "NEAP_OPTION_%u+(%b())" do
+      local name, env = row:match '%(%w[%w_]*, "([%w-]+)"', row:match '"(NEAP_[%u_]+)"'
+      without[#without + 1] = not env and "--" .. name or nil
+      with = with + (env and 1 or 0)
+    end
+    assert.truthy(with > 15 and #without > 10)
+    assert.truthy(p:expect("help").out:gsub("%s+", " "):find(table.concat(without, ", "), 1, true))
+    local r = p:expect("audit export", 2, { env = { NEAP_FORMAT = "xml" } })
+    assert.truthy(r.err:find('--format is jsonl or csv, not "xml"', 1, true), r.err)
+  end)
+
   it("helps with every command, by both spellings", function()
     for _, name in ipairs(commands()) do
       local topic = p:expect("help " .. name)
