@@ -15,22 +15,22 @@
 const char *const lease_schema_sql[] = {
     "create sequence neap.lease_token as pg_catalog.int8 minvalue 1",
     "create unlogged table neap.lease ("
-    " slot pg_catalog.bool not null default true unique check (slot),"
-    " token pg_catalog.int8 primary key,"
-    " identity pg_catalog.text not null,"
-    " run_id pg_catalog.text not null,"
+    "\n  slot pg_catalog.bool not null default true unique check (slot),"
+    "\n  token pg_catalog.int8 primary key,"
+    "\n  identity pg_catalog.text not null,"
+    "\n  run_id pg_catalog.text not null,"
     /* Runs it was taken from whose sessions had not ended: whoever comes next waits
      * for them too, also when this run ends before they do. Of a run through a
      * pooler only transactions are left, and the claim waited for those. */
-    " earlier pg_catalog._text not null default '{}',"
-    " actor pg_catalog.text,"
-    " host pg_catalog.text,"
-    " backend_pid pg_catalog.int4 not null,"
-    " backend_start pg_catalog.timestamptz,"
-    " acquired_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),"
-    " beat_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),"
-    " expires_at pg_catalog.timestamptz not null,"
-    " released_at pg_catalog.timestamptz)",
+    "\n  earlier pg_catalog._text not null default '{}',"
+    "\n  actor pg_catalog.text,"
+    "\n  host pg_catalog.text,"
+    "\n  backend_pid pg_catalog.int4 not null,"
+    "\n  backend_start pg_catalog.timestamptz,"
+    "\n  acquired_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),"
+    "\n  beat_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),"
+    "\n  expires_at pg_catalog.timestamptz not null,"
+    "\n  released_at pg_catalog.timestamptz)",
     /* The update changes the key, so it waits for everyone who holds the fence. */
     "create function neap.claim_lease(seen pg_catalog.int8, gone pg_catalog.bool,"
     " own_identity pg_catalog.text, own_run pg_catalog.text, own_actor pg_catalog.text,"

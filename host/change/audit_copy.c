@@ -21,12 +21,12 @@
 /* neap.append_only() is made by the history's schema, before these. */
 const char *const neap_audit_schema_sql[] = {
     "create table neap.event ("
-    " position pg_catalog.int8 generated always as identity unique,"
-    " run_id pg_catalog.text not null,"
-    " seq pg_catalog.int8 not null,"
-    " hash pg_catalog.text not null,"
-    " body pg_catalog.text not null,"
-    " primary key (run_id, seq))",
+    "\n  position pg_catalog.int8 generated always as identity unique,"
+    "\n  run_id pg_catalog.text not null,"
+    "\n  seq pg_catalog.int8 not null,"
+    "\n  hash pg_catalog.text not null,"
+    "\n  body pg_catalog.text not null,"
+    "\n  primary key (run_id, seq))",
     "create trigger append_only before update or delete or truncate on neap.event"
     " for each statement execute function neap.append_only()",
     NULL,

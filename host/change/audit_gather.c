@@ -21,9 +21,9 @@ static const char sql_elsewhere[] =
     " order by e.position";
 
 struct gather {
-    json_t *begun;       /* run ids of the journal; in the second reading those told of */
-    struct pg_op *op;    /* the events from elsewhere */
-    int row;             /* the next of them */
+    json_t *begun;    /* run ids of the journal; in the second reading those told of */
+    struct pg_op *op; /* the events from elsewhere */
+    int row;          /* the next of them */
     bool (*fn)(void *arg, const char *hash, const json_t *event);
     void *arg;
     bool ended; /* by fn */
@@ -70,8 +70,7 @@ static void tell_elsewhere(struct gather *gather, const char *time)
         const char *own = json_string_value(json_object_get(event, "time"));
         go_on = time == NULL || own == NULL || strcmp(own, time) < 0;
         if (go_on && event != NULL)
-            gather->ended =
-                !gather->fn(gather->arg, pg_cell(gather->op, gather->row, 0), event);
+            gather->ended = !gather->fn(gather->arg, pg_cell(gather->op, gather->row, 0), event);
         gather->row += go_on;
         json_decref(event);
     }
@@ -98,9 +97,9 @@ bool neap_audit_gather(const struct neap_audit_verify_opts *where, const char *r
     bool read = neap_audit_read(where->state_dir, where->identity, NULL, note_run, &gather, err) &&
                 (where->control == NULL || ask_target(&gather, where->control, run_id, err));
     json_object_clear(gather.begun);
-    read = read && neap_audit_read(where->state_dir, where->identity, run_id,
-                                   gather.op != NULL ? tell : fn,
-                                   gather.op != NULL ? (void *)&gather : arg, err);
+    read = read &&
+           neap_audit_read(where->state_dir, where->identity, run_id, gather.op != NULL ? tell : fn,
+                           gather.op != NULL ? (void *)&gather : arg, err);
     if (read && gather.op != NULL)
         tell_elsewhere(&gather, NULL);
     pg_op_free(gather.op);

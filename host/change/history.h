@@ -48,6 +48,9 @@ bool neap_history_version(struct pg_client *control, int64_t *version, struct ne
  * nothing is sent when it is current. history.version when it is newer than we
  * know. Safe with 64 runners at once. */
 bool neap_history_install(struct pg_client *control, struct neap_error *err);
+/* The same statements as a script for psql, inside a transaction of whoever runs
+ * it; what is there already is left alone. The caller frees. */
+char *neap_history_schema_script(void);
 /* One query for all of it. A target without schema neap gives installed=false
  * and no rows: no error, nothing created. */
 bool neap_history_load(struct pg_client *control, struct neap_history *out,

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "bindings/lock/lease.h"
+#include "host/base/buffer.h"
 #include "host/base/clock.h"
 #include "host/base/memory.h"
 #include "host/change/audit.h"
@@ -28,11 +29,11 @@
 static const char *const tables_sql[] = {
     "create schema neap",
     "create table neap.meta ("
-    " version pg_catalog.int4 not null,"
-    " installed_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),"
-    " installed_by pg_catalog.text not null default session_user,"
-    " neap_version pg_catalog.text not null,"
-    " environment pg_catalog.text)",
+    "\n  version pg_catalog.int4 not null,"
+    "\n  installed_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),"
+    "\n  installed_by pg_catalog.text not null default session_user,"
+    "\n  neap_version pg_catalog.text not null,"
+    "\n  environment pg_catalog.text)",
     "create unique index meta_one_row on neap.meta ((true))",
     "create function neap.append_only() returns trigger language plpgsql"
     " set search_path = pg_catalog, pg_temp as $$\n"
@@ -52,42 +53,42 @@ static const char *const tables_sql[] = {
     "  return current_xid;\n"
     "end $$",
     "create table neap.history ("
-    " seq pg_catalog.int8 generated always as identity primary key,"
-    " attempt pg_catalog.uuid not null unique,"
-    " id pg_catalog.text not null,"
-    " name pg_catalog.text not null,"
-    " action pg_catalog.text not null check (action in ('apply', 'undo', 'baseline', 'accept',"
+    "\n  seq pg_catalog.int8 generated always as identity primary key,"
+    "\n  attempt pg_catalog.uuid not null unique,"
+    "\n  id pg_catalog.text not null,"
+    "\n  name pg_catalog.text not null,"
+    "\n  action pg_catalog.text not null check (action in ('apply', 'undo', 'baseline', 'accept',"
     " 'repair.applied', 'repair.pending')),"
-    " exact_hash pg_catalog.bytea,"
-    " token_hash pg_catalog.bytea,"
-    " bundle pg_catalog.bytea,"
-    " summary pg_catalog.text,"
-    " run_id pg_catalog.text not null,"
-    " actor pg_catalog.text,"
-    " reason pg_catalog.text,"
-    " ticket pg_catalog.text,"
-    " duration_ms pg_catalog.int8,"
-    " lease_token pg_catalog.int8,"
-    " xid pg_catalog.text not null,"
-    " lsn pg_catalog.pg_lsn,"
-    " system_identifier pg_catalog.text not null,"
-    " db_user pg_catalog.text not null default session_user,"
-    " recorded_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp())",
+    "\n  exact_hash pg_catalog.bytea,"
+    "\n  token_hash pg_catalog.bytea,"
+    "\n  bundle pg_catalog.bytea,"
+    "\n  summary pg_catalog.text,"
+    "\n  run_id pg_catalog.text not null,"
+    "\n  actor pg_catalog.text,"
+    "\n  reason pg_catalog.text,"
+    "\n  ticket pg_catalog.text,"
+    "\n  duration_ms pg_catalog.int8,"
+    "\n  lease_token pg_catalog.int8,"
+    "\n  xid pg_catalog.text not null,"
+    "\n  lsn pg_catalog.pg_lsn,"
+    "\n  system_identifier pg_catalog.text not null,"
+    "\n  db_user pg_catalog.text not null default session_user,"
+    "\n  recorded_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp())",
     "create index history_id on neap.history (id, seq desc)",
     "create trigger append_only before update or delete or truncate on neap.history"
     " for each statement execute function neap.append_only()",
     "create table neap.step ("
-    " seq pg_catalog.int8 generated always as identity primary key,"
-    " id pg_catalog.text not null,"
-    " step_index pg_catalog.int4 not null,"
-    " name pg_catalog.text not null,"
-    " state pg_catalog.text not null check (state in ('intent', 'done', 'undo', 'undone',"
+    "\n  seq pg_catalog.int8 generated always as identity primary key,"
+    "\n  id pg_catalog.text not null,"
+    "\n  step_index pg_catalog.int4 not null,"
+    "\n  name pg_catalog.text not null,"
+    "\n  state pg_catalog.text not null check (state in ('intent', 'done', 'undo', 'undone',"
     " 'failed')),"
-    " token_hash pg_catalog.bytea,"
-    " run_id pg_catalog.text not null,"
-    " attempt pg_catalog.uuid,"
-    " settled pg_catalog.bool not null default false,"
-    " recorded_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp())",
+    "\n  token_hash pg_catalog.bytea,"
+    "\n  run_id pg_catalog.text not null,"
+    "\n  attempt pg_catalog.uuid,"
+    "\n  settled pg_catalog.bool not null default false,"
+    "\n  recorded_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp())",
     "create index step_unsettled on neap.step (id, step_index, seq desc) where not settled",
     NULL,
 };
@@ -97,13 +98,13 @@ static const char *const tables_sql[] = {
  * secret fits. */
 static const char *const attempts_sql[] = {
     "create table neap.attempt ("
-    " attempt pg_catalog.uuid primary key,"
-    " secret_hash pg_catalog.bytea not null,"
-    " run_id pg_catalog.text not null,"
-    " id pg_catalog.text not null,"
-    " action pg_catalog.text not null,"
-    " registered_by pg_catalog.text not null default session_user,"
-    " registered_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp())",
+    "\n  attempt pg_catalog.uuid primary key,"
+    "\n  secret_hash pg_catalog.bytea not null,"
+    "\n  run_id pg_catalog.text not null,"
+    "\n  id pg_catalog.text not null,"
+    "\n  action pg_catalog.text not null,"
+    "\n  registered_by pg_catalog.text not null default session_user,"
+    "\n  registered_at pg_catalog.timestamptz not null default pg_catalog.clock_timestamp())",
     "create trigger append_only before update or delete or truncate on neap.attempt"
     " for each statement execute function neap.append_only()",
     "insert into neap.attempt (attempt, secret_hash, run_id, id, action)"
@@ -209,14 +210,16 @@ bool neap_history_check_version(int64_t version, struct neap_error *err)
 /* The rights that are missing, as something to type. */
 void neap_history_explain_rights(struct pg_client *control, struct neap_error *err)
 {
-    if (err == NULL || strcmp(err->sqlstate, "42501") != 0)
+    if (err == NULL || strcmp(err->sqlstate, "42501") != 0 || err->hint != NULL)
         return;
     const char *user = PQuser(pg_raw(control)), *database = PQdb(pg_raw(control));
     neap_error_hint(err,
-                    "To install schema neap: GRANT CREATE ON DATABASE \"%s\" TO \"%s\"; to use one "
-                    "that another role installed: GRANT USAGE ON SCHEMA neap TO \"%s\", and its "
-                    "tables, sequences and functions.",
-                    database, user, user);
+                    "A superuser makes and upgrades schema neap and its roles with `neap help "
+                    "roles | psql -X -d %s`; use neap_host as `control` and neap_migrator as `url` "
+                    "then. With one role: GRANT CREATE ON DATABASE \"%s\" TO \"%s\" to install "
+                    "it; GRANT USAGE ON SCHEMA neap TO \"%s\", and its tables, sequences and "
+                    "functions, to use one that another role installed.",
+                    database, database, user, user);
 }
 
 bool neap_history_version(struct pg_client *control, int64_t *version, struct neap_error *err)
@@ -282,6 +285,35 @@ static bool install_once(struct pg_client *control, int64_t version, struct neap
         neap_error_move(err, &cause);
     neap_error_clear(&cause);
     return installed;
+}
+
+static void add_part(struct neap_buffer *script, const char *const *statements)
+{
+    for (; *statements != NULL; statements++)
+        neap_buffer_add_format(script, "%s;\n\n", *statements);
+}
+
+char *neap_history_schema_script(void)
+{
+    struct neap_buffer script = {0};
+    neap_buffer_add_text(&script, "select 0 as neap_version \\gset\n"
+                                  "select pg_catalog.to_regclass('neap.meta') is not null as "
+                                  "neap_is_there \\gset\n\\if :neap_is_there\n"
+                                  "select m.version as neap_version from neap.meta m \\gset\n"
+                                  "\\endif\n\n");
+    for (int version = 1; version <= NEAP_SCHEMA_VERSION; version++) {
+        neap_buffer_add_format(&script,
+                               "select :neap_version < %d as neap_is_older \\gset\n"
+                               "\\if :neap_is_older\n\n",
+                               version);
+        for (size_t i = 0; i < sizeof schema_parts / sizeof schema_parts[0]; i++)
+            if (schema_parts[i].version == version)
+                add_part(&script, schema_parts[i].sql);
+        if (version == NEAP_SCHEMA_VERSION)
+            neap_buffer_add_format(&script, "%s;\n\n", sql_meta);
+        neap_buffer_add_text(&script, "\\endif\n\n");
+    }
+    return neap_buffer_take(&script);
 }
 
 /* Another runner was quicker, or is at it: look again. */

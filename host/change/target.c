@@ -44,17 +44,23 @@ enum look_column {
 static const char sql_copied[] =
     "select extract(epoch from (pg_catalog.pg_stat_file('PG_VERSION')).change)::pg_catalog.text";
 
+static bool is_work(const char *name)
+{
+    return strcmp(name, "work") == 0;
+}
+
 /* Scripts and pg_stat_activity know a run by this name; a takeover of the lease
  * waits for sessions that carry it. */
 static bool open_session(struct neap_target *target, const char *name, struct pg_client **out,
                          struct neap_error *err)
 {
+    const struct neap_environment *env = target->env;
     struct neap_run *run = neap_loop_run(target->loop);
     char *application = neap_format("neap:%s", run->id);
     struct pg_open_opts opts = {
-        .conninfo = target->env->url,
+        .conninfo = env->control != NULL && !is_work(name) ? env->control : env->url,
         .application_name = application,
-        .timeout_ms = target->env->connect_timeout_ms,
+        .timeout_ms = env->connect_timeout_ms,
         .name = name,
     };
     bool opened = pg_open(target->loop, &opts, out, err);
@@ -81,16 +87,30 @@ static bool check_pin(const struct neap_target *target, struct neap_error *err)
     return true;
 }
 
-static bool check_pooler(const struct neap_target *target, struct neap_error *err)
+static bool check_pooler(const struct neap_target *target, struct pg_client *client,
+                         struct neap_error *err)
 {
     if (target->direct || target->env->pooler)
         return true;
-    neap_error_set(err, NEAP_ERR_DB_POOLER, "a pooler answers at %s", pg_address(target->control));
+    neap_error_set(err, NEAP_ERR_DB_POOLER, "a pooler answers at %s", pg_address(client));
     neap_error_detail(err, "The server's process id is not the one the connection was given, so "
                            "a session there is not one session on the server.");
     neap_error_hint(err, "Connect to the server itself; or set `pooler = \"transaction\"` in the "
                          "environment to run transactional migrations through it "
                          "(`neap help poolers`).");
+    return false;
+}
+
+static bool check_superuser(const struct neap_target *target, const char *user,
+                            struct neap_error *err)
+{
+    if (!target->superuser || !target->env->is_protected || target->env->allow_superuser)
+        return true;
+    neap_error_set(err, NEAP_ERR_POLICY_REFUSED,
+                   "%s is a superuser, and environment %s is protected", user, target->env->name);
+    neap_error_hint(err, "Use roles that may do what they must and no more (`neap help roles` "
+                         "prints the SQL that makes them), or set `allow_superuser = true` in the "
+                         "environment.");
     return false;
 }
 
@@ -101,19 +121,12 @@ static bool check_changeable(const struct neap_target *target, struct neap_error
                        target->recovery ? "a standby" : "read-only");
         if (!target->recovery)
             neap_error_hint(err, "Its default_transaction_read_only is on, for this role or "
-                                 "database. Look at who set it, and point the environment at a "
-                                 "primary.");
+                                 "database, as it is for neap_reader, which only looks "
+                                 "(`neap help roles`). Use the roles that make changes, or point "
+                                 "the environment at a primary.");
         return false;
     }
-    if (target->superuser && target->env->is_protected && !target->env->allow_superuser) {
-        neap_error_set(err, NEAP_ERR_POLICY_REFUSED,
-                       "%s is a superuser, and environment %s is protected", target->user,
-                       target->env->name);
-        neap_error_hint(err, "Use a role that owns the application's objects and no more, or set "
-                             "`allow_superuser = true` in the environment.");
-        return false;
-    }
-    return true;
+    return check_superuser(target, target->user, err);
 }
 
 /* "<system identifier>/<database oid>", by which lease, journal and reconnects
@@ -152,6 +165,7 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
     struct neap_target *target = neap_alloc(sizeof *target);
     target->loop = loop;
     target->env = env;
+    target->change = change;
     struct pg_op *op = NULL;
     bool looked = open_session(target, "control", &target->control, err) &&
                   pg_exec_text(target->control, sql_look, 0, NULL, &op, err);
@@ -165,7 +179,7 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
         looked = read_identity(env, target->control, op, &target->identity, err);
     }
     pg_op_free(op);
-    if (!looked || !check_pin(target, err) || !check_pooler(target, err) ||
+    if (!looked || !check_pin(target, err) || !check_pooler(target, target->control, err) ||
         (change && !check_changeable(target, err))) {
         neap_target_close(target);
         return false;
@@ -176,16 +190,11 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
 
 /* A new session must lead to the server and database that were looked at. */
 static bool check_same(const struct neap_target *target, struct pg_client *client,
-                       struct neap_error *err)
+                       const struct pg_op *op, struct neap_error *err)
 {
-    struct pg_op *op = NULL;
     char *identity = NULL;
-    if (!pg_exec_text(client, sql_look, 0, NULL, &op, err))
+    if (!read_identity(target->env, client, op, &identity, err))
         return false;
-    if (!read_identity(target->env, client, op, &identity, err)) {
-        pg_op_free(op);
-        return false;
-    }
     bool same = strcmp(identity, target->identity) == 0;
     bool primary = target->recovery || !pg_cell_bool(op, 0, LOOK_RECOVERY);
     if (!same)
@@ -194,22 +203,38 @@ static bool check_same(const struct neap_target *target, struct pg_client *clien
     else if (!primary)
         neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s has become a standby", pg_address(client));
     free(identity);
-    pg_op_free(op);
     return same && primary;
+}
+
+/* The work session may be of another role, and on another way to the server. */
+static bool keep_work(struct neap_target *target, struct pg_client *client, const struct pg_op *op,
+                      struct neap_error *err)
+{
+    bool direct = pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(client));
+    target->direct = target->direct && direct;
+    target->superuser = target->superuser || pg_cell_bool(op, 0, LOOK_SUPERUSER);
+    free(target->work_user);
+    target->work_user = neap_strdup(pg_cell(op, 0, LOOK_USER));
+    return check_pooler(target, client, err) &&
+           (!target->change || check_superuser(target, target->work_user, err));
 }
 
 bool neap_target_session(struct neap_target *target, const char *name, struct pg_client **out,
                          struct neap_error *err)
 {
     struct pg_client *client = NULL;
+    struct pg_op *op = NULL;
     if (!open_session(target, name, &client, err))
         return false;
-    if (!check_same(target, client, err)) {
+    bool good = pg_exec_text(client, sql_look, 0, NULL, &op, err) &&
+                check_same(target, client, op, err) &&
+                (!is_work(name) || keep_work(target, client, op, err));
+    pg_op_free(op);
+    if (good)
+        *out = client;
+    else
         pg_close(client);
-        return false;
-    }
-    *out = client;
-    return true;
+    return good;
 }
 
 bool neap_target_work(struct neap_target *target, struct neap_error *err)
@@ -235,6 +260,7 @@ void neap_target_close(struct neap_target *target)
     free(target->system_identifier);
     free(target->database);
     free(target->user);
+    free(target->work_user);
     free(target->identity);
     free(target->timeline);
     free(target->server_version);

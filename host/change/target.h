@@ -3,7 +3,7 @@
  * A target that was looked at before anything is sent to it: who it is, whether
  * it is the pinned one, whether it can be written to, whether a pooler is in
  * the way (HAZARDS T17, T18). It owns the two sessions: `control` for the
- * bookkeeping, `work` for scripts.
+ * bookkeeping, `work` for scripts; they may be of two roles (`neap help roles`).
  */
 #ifndef NEAP_CHANGE_TARGET_H
 #define NEAP_CHANGE_TARGET_H
@@ -18,13 +18,15 @@ struct neap_target {
     struct pg_client *work; /* NULL until neap_target_work */
     char *system_identifier;
     char *database;
-    char *user;
+    char *user;      /* of the control session */
+    char *work_user; /* NULL until neap_target_work */
     char *identity; /* "<system identifier>/<database oid>" */
     char *timeline;
     char *server_version; /* "15.20" */
     int server_version_num;
     bool direct; /* no pooler between us and the server */
-    bool superuser;
+    bool superuser; /* one of the sessions is a superuser's */
+    bool change;    /* opened to change something */
     bool recovery; /* a standby: unlogged tables cannot be read */
     bool standby;  /* in recovery, or default_transaction_read_only */
 };
@@ -35,7 +37,8 @@ struct neap_target {
 bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env, bool change,
                       struct neap_target **out, struct neap_error *err);
 /* Makes sure that `work` is a live session on the same server: opens it when it
- * is not there or was lost. target.wrong when it leads elsewhere. */
+ * is not there or was lost. target.wrong when it leads elsewhere; db.pooler and
+ * policy.refused as neap_target_open, for its own address and role. */
 bool neap_target_work(struct neap_target *target, struct neap_error *err);
 /* Another session on the same server, the caller's to close: what settles an
  * unknown COMMIT when the two were lost. */

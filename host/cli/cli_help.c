@@ -12,6 +12,7 @@
 #include "host/base/embedded.h"
 #include "host/base/memory.h"
 #include "host/base/text.h"
+#include "host/change/history.h"
 
 #define WORDS_WIDTH 24 /* "completion bash|zsh|fish" */
 
@@ -214,6 +215,21 @@ static char *file_topic(const char *name)
     return file ? neap_strndup(file->bytes, file->length) : NULL;
 }
 
+/* SQL for psql: roles.sql with the schema's own statements in their place. */
+static char *roles_topic(void)
+{
+    static const char place[] = "@schema@\n";
+    const struct neap_embedded *file = neap_embedded_find("sql/roles.sql");
+    const char *at = file ? strstr(file->bytes, place) : NULL;
+    if (!at)
+        return NULL;
+    char *schema = neap_history_schema_script();
+    char *text =
+        neap_format("%.*s%s%s", (int)(at - file->bytes), file->bytes, schema, at + strlen(place));
+    free(schema);
+    return text;
+}
+
 static const struct neap_command *find_exact(const char *name)
 {
     for (const struct neap_command *command = neap_commands; command->name; command++)
@@ -233,6 +249,11 @@ static char *join(char *first, char *second)
     return both;
 }
 
+bool cli_help_is_raw(const char *name)
+{
+    return strcmp(name, "man") == 0 || strcmp(name, "roles") == 0;
+}
+
 char *cli_help_topic(const char *name)
 {
     const struct neap_command *command = find_exact(name);
@@ -241,6 +262,8 @@ char *cli_help_topic(const char *name)
         return errors_topic();
     if (strcmp(name, "exit-codes") == 0)
         return exit_codes_topic();
+    if (strcmp(name, "roles") == 0)
+        return roles_topic();
     if (strcmp(name, "topics") == 0)
         return topics_topic();
     if (command)
@@ -284,6 +307,7 @@ char **cli_help_topics(void)
     size_t count = 0;
     add_topic(&topics, &count, neap_strdup("errors"));
     add_topic(&topics, &count, neap_strdup("exit-codes"));
+    add_topic(&topics, &count, neap_strdup("roles"));
     for (const struct neap_embedded *file = neap_embedded_all(); file->path; file++) {
         size_t length = strlen(file->path);
         if (strncmp(file->path, "help/", 5) == 0 && length > 8)

@@ -12,7 +12,9 @@ char *cli_help_global(void);                                /* Markdown */
 char *cli_help_command(const struct neap_command *command); /* Markdown */
 char *cli_help_group(const char *group);                    /* Markdown */
 /* Markdown of a topic: a command's words, a group, "errors", "exit-codes", a file
- * of stdlib/help or a word of the design; NULL when there is none. */
+ * of stdlib/help or a word of the design; of "roles" SQL for psql, which is no
+ * Markdown (cli_help_is_raw). NULL when there is none. */
+bool cli_help_is_raw(const char *name);
 char *cli_help_topic(const char *name);
 /* Every topic's name, NULL-terminated; the caller frees names and array. */
 char **cli_help_topics(void);

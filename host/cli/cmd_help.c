@@ -62,7 +62,7 @@ int cmd_help(struct neap_cli *cli)
         neap_json_set(body, "topic", neap_json_text(name));
         neap_json_set(body, "text", neap_json_text(text));
         cli_json(cli, 0, body);
-    } else if (man) {
+    } else if (cli_help_is_raw(name)) {
         cli_print_raw(cli, text);
     } else {
         show(cli, text);

@@ -93,6 +93,8 @@ static json_t *begin_fields(const struct neap_session *session,
     neap_json_set(fields, "address", neap_json_text(pg_address(target->control)));
     neap_json_set(fields, "database", neap_json_text(target->database));
     neap_json_set(fields, "database_user", neap_json_text(target->user));
+    if (target->work_user != NULL)
+        neap_json_set(fields, "work_user", neap_json_text(target->work_user));
     neap_json_set(fields, "superuser", json_boolean(target->superuser));
     neap_json_set(fields, "identity", neap_json_text(target->identity));
     neap_json_set(fields, "timeline", neap_json_text(target->timeline));
@@ -160,6 +162,20 @@ static void fill_change(struct neap_session *session, const struct neap_session_
     };
 }
 
+/* Two roles: the second one is looked at too, before anything is begun. */
+static bool open_work(struct neap_session *session, struct neap_error *err)
+{
+    struct neap_target *target = session->target;
+    if (target->env->control != NULL && !neap_target_work(target, err))
+        return false;
+    if (target->superuser && !target->env->allow_superuser && !target->env->scratch)
+        neap_log(NEAP_LOG_WARN, "policy.superuser",
+                 "%s is a superuser, whom no rule holds, neither PostgreSQL's nor neap's; see "
+                 "`neap help roles`",
+                 target->work_user == NULL ? target->user : target->work_user);
+    return true;
+}
+
 bool neap_session_begin(struct neap_session *session, const struct neap_session_opts *opts,
                         struct neap_error *err)
 {
@@ -170,9 +186,12 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     bool install = !opts->bare && !opts->dry_run;
     bool lease = !opts->bare && (install || session->history.installed);
     limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
-    bool ours = (!install || neap_history_install(session->target->control, err)) &&
+    bool ours = (opts->bare || open_work(session, err)) &&
+                (!install || neap_history_install(session->target->control, err)) &&
                 (!lease || (claim(session, err) && mark_target(session, err) &&
                             neap_session_reload(session, err)));
+    if (!ours)
+        neap_history_explain_rights(session->target->control, err);
     if (!end_silence(session, ours, err))
         return false;
     fill_change(session, opts);

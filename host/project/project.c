@@ -176,6 +176,30 @@ static void no_url(const struct choice *choice, struct neap_error *err)
     neap_buffer_clear(&names);
 }
 
+static bool keep_url(struct neap_project *project, const char *name, const char *url,
+                     const char *origin, struct neap_error *err)
+{
+    pg_conninfo_redact(url);
+    if (!pg_conninfo_check(url, err))
+        return false;
+    char *shown = pg_conninfo_redacted(url);
+    add_setting(project, name, shown, origin);
+    free(shown);
+    return true;
+}
+
+/* As url: what names no environment has it in a variable. */
+static bool fill_control(struct neap_project *project, const struct choice *choice,
+                         struct neap_error *err)
+{
+    bool named = is_named(choice);
+    const char *control =
+        named ? config_text(choice->table, "control") : variable("NEAP_CONTROL_URL");
+    project->env.control = neap_strdup(control);
+    return !control || project->env.scratch ||
+           keep_url(project, "control", control, named ? "neap.lua" : "NEAP_CONTROL_URL", err);
+}
+
 static bool fill_url(struct neap_project *project, const struct choice *choice,
                      struct neap_error *err)
 {
@@ -193,13 +217,7 @@ static bool fill_url(struct neap_project *project, const struct choice *choice,
         add_setting(project, "url", "libpq's PG* variables", choice->origin);
         return true;
     }
-    pg_conninfo_redact(url);
-    if (!pg_conninfo_check(url, err))
-        return false;
-    char *shown = pg_conninfo_redacted(url);
-    add_setting(project, "url", shown, choice->url ? "DATABASE_URL" : "neap.lua");
-    free(shown);
-    return true;
+    return keep_url(project, "url", url, choice->url ? "DATABASE_URL" : "neap.lua", err);
 }
 
 static char *identifier_text(const json_t *value)
@@ -329,7 +347,7 @@ static bool fill_environment(struct neap_project *project, const struct neap_pro
     project->env.name = neap_strdup(choice.name);
     project->env.named = named;
     add_setting(project, "environment", choice.name, choice.origin);
-    if (!fill_url(project, &choice, err))
+    if (!fill_url(project, &choice, err) || !fill_control(project, &choice, err))
         return false;
     fill_rules(project, choice.table);
     return fill_limits(project, opts, choice.table, err);
@@ -380,6 +398,7 @@ static void clear_environment(struct neap_environment *env)
 {
     free(env->name);
     free(env->url);
+    free(env->control);
     free(env->role);
     free(env->system_identifier);
     free(env->database);

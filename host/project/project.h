@@ -9,6 +9,7 @@
  *     environments = {
  *       production = {
  *         url = env "PRODUCTION_URL",     -- libpq URI or keywords; secrets from the
+ *         control = env "CONTROL_URL",    -- another role's, for the bookkeeping; or url's
  *         protected = true,               -- environment, a service or a passfile
  *         role = "neap_migrator",         -- SET LOCAL ROLE in each step
  *         timeout = "30s", lock_timeout = "500ms", lock_budget = "2min",

@@ -43,6 +43,7 @@ static const struct key top_keys[] = {
 
 static const struct key environment_keys[] = {
     {"url", KEY_TEXT},
+    {"control", KEY_TEXT},
     {"protected", KEY_BOOL},
     {"allow_superuser", KEY_BOOL},
     {"role", KEY_TEXT},
@@ -152,6 +153,9 @@ static bool is_name(const char *name)
     return length > 0 && length <= 63 && name[length] == '\0';
 }
 
+/* The keys of an environment that are connection strings. */
+static const char *const url_keys[] = {"url", "control", NULL};
+
 static bool check_environment(const char *name, const json_t *table, struct neap_error *err)
 {
     if (!is_name(name)) {
@@ -165,9 +169,11 @@ static bool check_environment(const char *name, const json_t *table, struct neap
                        name);
         return false;
     }
-    if (strcmp(name, "scratch") == 0 && json_object_get(table, "url")) {
+    for (const char *const *key = url_keys; *key; key++) {
+        if (strcmp(name, "scratch") != 0 || !json_object_get(table, *key))
+            continue;
         neap_error_set(err, NEAP_ERR_CONFIG_INVALID,
-                       "neap.lua: environments.scratch is built in and takes no url");
+                       "neap.lua: environments.scratch is built in and takes no %s", *key);
         return false;
     }
     char *where = neap_format("environments.%s.", name);
@@ -227,9 +233,11 @@ bool project_config_has_password(const json_t *config, const char *text)
     json_t *table;
     json_object_foreach(json_object_get(config, "environments"), name, table)
     {
-        const char *url = json_string_value(json_object_get(table, "url"));
-        if (url && url_is_literal(url, text))
-            return true;
+        for (const char *const *key = url_keys; *key; key++) {
+            const char *url = json_string_value(json_object_get(table, *key));
+            if (url && url_is_literal(url, text))
+                return true;
+        }
     }
     return false;
 }
@@ -263,9 +271,11 @@ static void redact_urls(const json_t *config)
     json_t *table;
     json_object_foreach(json_object_get(config, "environments"), name, table)
     {
-        const char *url = json_string_value(json_object_get(table, "url"));
-        if (url)
-            pg_conninfo_redact(url);
+        for (const char *const *key = url_keys; *key; key++) {
+            const char *url = json_string_value(json_object_get(table, *key));
+            if (url)
+                pg_conninfo_redact(url);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ function env(name) end
 
 ---@class neap.Environment
 ---@field url string "postgresql://…", never with a password in this file
+---@field control? string the same, as the role that keeps the books; `url`
 ---@field protected? boolean asks for the database's name; false
 ---@field allow_superuser? boolean false
 ---@field role? string SET LOCAL ROLE in each step
