@@ -94,8 +94,9 @@ static const char *const tables_sql[] = {
 };
 
 /* Version 2: a row of history needs a one-time secret, whose hash the host gave to
- * neap.attempt over the control session. Rows from before get an attempt that no
- * secret fits. */
+ * neap.attempt over the control session, and which is good while the run that
+ * announced it holds the lease. Rows from before get an attempt that no secret
+ * fits. */
 static const char *const attempts_sql[] = {
     "create table neap.attempt ("
     "\n  attempt pg_catalog.uuid primary key,"
@@ -144,9 +145,11 @@ static const char *const attempts_sql[] = {
     "    select a.attempt, a.id, new_name, a.action, new_exact, new_token, new_bundle,\n"
     "      new_summary, a.run_id, new_actor, new_reason, new_ticket, new_duration_ms, held,\n"
     "      neap.require_xid(began_xid), s.system_identifier::text\n"
-    "    from neap.attempt a, pg_control_system() s\n"
+    "    from neap.attempt a\n"
+    "    join neap.lease l on l.run_id = a.run_id and l.released_at is null\n"
+    "    cross join pg_control_system() s\n"
     "    where a.attempt = new_attempt and a.secret_hash = sha256(secret)\n"
-    "      and a.id = new_id and a.action = new_action;\n"
+    "      and a.id = new_id and a.action = new_action and l.token = held;\n"
     "  if not found then\n"
     "    raise exception 'the record was not announced by the host' using errcode = 'NP003',\n"
     "      detail = format('It is %s of %s.', new_action, new_id);\n"
