@@ -12,8 +12,12 @@
 
 #include "host/base/memory.h"
 
+/* Over an earlier version too: nothing in the row outlives a run, and a run of an
+ * earlier neap that is under way loses the lease by it. The tokens go on. */
 const char *const lease_schema_sql[] = {
-    "create sequence neap.lease_token as pg_catalog.int8 minvalue 1",
+    "create sequence if not exists neap.lease_token as pg_catalog.int8 minvalue 1",
+    "drop table if exists neap.lease",
+    "drop function if exists neap.claim_lease, neap.break_lease, neap.fence",
     "create unlogged table neap.lease ("
     "\n  slot pg_catalog.bool not null default true unique check (slot),"
     "\n  token pg_catalog.int8 primary key,"
@@ -73,7 +77,7 @@ const char *const lease_schema_sql[] = {
     "  return case when found then fresh else 0 end;\n"
     "end $$",
     "create function neap.fence(held pg_catalog.int8) returns pg_catalog.void language plpgsql"
-    " set search_path = pg_catalog, pg_temp as $$\n"
+    " security definer set search_path = pg_catalog, pg_temp as $$\n"
     "begin\n"
     "  perform 1 from neap.lease l where l.token = held for key share;\n"
     "  if not found then\n"

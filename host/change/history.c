@@ -199,11 +199,13 @@ static bool read_meta(const struct pg_op *op, int row, struct neap_history *out,
                       struct neap_error *err)
 {
     const char *head = pg_cell(op, row, LOAD_ID);
+    int64_t version = pg_cell_int(op, row, LOAD_SEQ);
     out->installed = true;
+    out->current = version == NEAP_SCHEMA_VERSION;
     if (strlen(head) < sizeof out->target_head)
         memcpy(out->target_head, head, strlen(head) + 1);
     out->environment = copy_cell(op, row, LOAD_NAME);
-    return neap_history_check_version(pg_cell_int(op, row, LOAD_SEQ), err);
+    return neap_history_check_version(version, err);
 }
 
 static bool is_kind(const struct pg_op *op, int row, char kind)

@@ -39,6 +39,7 @@ struct neap_history {
     size_t count;
     char *environment;             /* the one this target was marked with, or NULL */
     bool installed;                /* schema neap exists */
+    bool current;                  /* … in this neap's version; else the next change upgrades it */
     char target_head[NEAP_HASH_HEX_SIZE]; /* last event hash in neap.event, or "" */
 };
 

@@ -160,7 +160,6 @@ static const char *const attempts_sql[] = {
     "  end if;\n"
     "  perform neap.record_events(new_attempt, secret, seqs, hashes, bodies);\n"
     "end $$",
-    "alter function neap.fence(pg_catalog.int8) security definer",
     "revoke all on all functions in schema neap from public",
     NULL,
 };
@@ -172,7 +171,7 @@ static const struct schema_part {
 } schema_parts[] = {
     {1, tables_sql},
     {1, neap_audit_schema_sql},
-    {1, lease_schema_sql},
+    {2, lease_schema_sql},
     {2, attempts_sql},
 };
 
@@ -269,6 +268,7 @@ static bool install_once(struct pg_client *control, int64_t version, struct neap
 {
     static const char *const begin[] = {"begin", "set local lock_timeout = '2s'",
                                         "set local statement_timeout = '10s'",
+                                        "set local client_min_messages = 'warning'",
                                         "set local search_path = pg_catalog, pg_temp", NULL};
     static const char *const end[] = {sql_meta, "commit", NULL};
     struct neap_error cause = {0};

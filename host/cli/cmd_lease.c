@@ -34,6 +34,13 @@ bool cmd_lease_json(struct neap_session *session, json_t **out, struct neap_erro
         neap_error_hint(err, "Ask the primary: `neap lease show` there.");
         return false;
     }
+    if (!session->history.current) {
+        neap_error_set(err, NEAP_ERR_HISTORY_VERSION,
+                       "schema neap is of an earlier version, whose lease this neap cannot read");
+        neap_error_hint(err, "The next change upgrades it: `neap up`; where it belongs to "
+                             "neap_owner, `neap help roles` prints the SQL for a superuser.");
+        return false;
+    }
     if (!lease_look(session->target->control, session->target->identity, &found, &holder, err))
         return false;
     if (found) {

@@ -107,7 +107,7 @@ int cmd_status(struct neap_cli *cli)
     json_t *body = NULL, *lease = json_null();
     int status = 0;
     if (cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err) &&
-        (!session.history.installed || session.target->recovery ||
+        (!session.history.current || session.target->recovery ||
          cmd_lease_json(&session, &lease, &err))) {
         const struct neap_plan *plan = &session.plan;
         size_t applied = neap_plan_count(plan, NEAP_STATE_APPLIED);

@@ -184,7 +184,7 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
         return false;
     session->dry_run = opts->dry_run;
     bool install = !opts->bare && !opts->dry_run;
-    bool lease = !opts->bare && (install || session->history.installed);
+    bool lease = !opts->bare && (install || session->history.current);
     limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
     bool ours = (opts->bare || open_work(session, err)) &&
                 (!install || neap_history_install(session->target->control, err)) &&

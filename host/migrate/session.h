@@ -35,7 +35,7 @@ struct neap_session_opts {
     const char *command; /* "up" */
     const char *reason, *ticket;
     bool bare;    /* takes no lease and installs nothing (verify) */
-    bool dry_run; /* takes the lease where schema neap exists; installs nothing */
+    bool dry_run; /* takes the lease where schema neap is current; installs nothing */
 };
 /* Afterwards history and plan are as the lease's holder sees them: what was
  * picked from the plan before must be picked again. */

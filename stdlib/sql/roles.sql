@@ -24,6 +24,7 @@
 begin;
 set local search_path = pg_catalog, pg_temp;
 set local lock_timeout = '5s';
+set local client_min_messages = 'warning';
 
 -- Roles
 

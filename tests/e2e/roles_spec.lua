@@ -213,6 +213,34 @@ describe("two roles", function()
     assert.equal("f", p:value "select to_regclass('b') is not null")
   end)
 
+  it("name who is in the way, and end another run's sessions", function()
+    local p = project()
+    p:write_table("0001", "a")
+    p:expect "up"
+    p:query "create table mine (id int); alter table mine owner to neap_migrator"
+    local blocker = p:session "insert into mine values (1)"
+    p:write("migrations/0002_alter.lua", [[
+return migration {
+  summary = "wait", up = function(db) db:exec "alter table mine add column b int" end,
+  verify = function() end, down = irreversible "not needed",
+}]])
+    local document = p:json("up --lock-budget 1s", 7)
+    has(document.error.detail, "select pg_sleep(60)") -- the query of another role
+    blocker:close()
+    p:write("migrations/0002_alter.lua", [[
+return migration {
+  summary = "wait", up = function(db) db:query "select pg_sleep(50)" end,
+  verify = function() end, down = irreversible "not needed", timeout = "60s",
+}]])
+    local run = p:start "up"
+    assert(e2e.process.await(20, function()
+      return p:value "select count(*) from pg_stat_activity where wait_event = 'PgSleep'" == "1"
+    end), run:err())
+    p:expect { "lease", "break", "--terminate", "--reason", "it sleeps" }
+    assert.is_true(run:wait(30).status ~= 0)
+    assert.equal("1", p:value "select count(*) from neap.history")
+  end)
+
   it("share an announcement's secret with nobody", function()
     local p = project()
     p:write_table("0001", "a")
@@ -368,10 +396,13 @@ describe("what is missing", function()
     p:write_table("0001", "a")
     p:expect "up"
     p:query [[drop function neap.record; drop function neap.record_events; drop table neap.attempt;
+      alter function neap.fence security invoker; alter table neap.lease drop column earlier;
       update neap.meta set version = 1]]
     p:write_table("0002", "b")
     assert.equal(1, p:json("status").applied)
     p:expect "audit verify"
+    p:expect "up --dry-run"
+    assert.equal("history.version", p:json("lease show", 2).error.code)
     local document = p:json("up", 1)
     assert.equal("42501", document.error.sqlstate)
     has(document.error.hint, "upgrades schema neap")
