@@ -70,8 +70,8 @@ return migration {
 end
 
 local function record(id, attempt, held)
-  return ("select neap.record('%s', '\\x00', '%s', 'b', 'apply', null, null, null, null, null, null,"
-    .. " null, 0, %s, pg_current_xact_id()::text, false, '{}', '{}', '{}')"):format(
+  return ("select neap.record('%s', '\\x00', '%s', 'b', 'apply', null, null, null, null, null,"
+    .. " null, null, 0, %s, pg_current_xact_id()::text, false, '{}', '{}', '{}')"):format(
     attempt or "11111111-2222-4333-8444-555555555555", id, held or 1)
 end
 
@@ -93,8 +93,8 @@ describe("neap help roles", function()
           union all select p.proname || ' ' || p.proowner::regrole || ' ' || p.proacl::text || ' '
             || p.prosecdef || ' ' || p.proconfig::text from pg_proc p
             where p.pronamespace = 'neap'::regnamespace
-          union all select rolname || ' ' || rolcanlogin || rolsuper || rolbypassrls || rolcreaterole
-            || rolcreatedb || rolreplication || coalesce(rolconfig::text, '') from pg_roles
+          union all select rolname || ' ' || rolcanlogin || rolsuper || rolbypassrls
+            || rolcreaterole || rolcreatedb || rolreplication || coalesce(rolconfig::text, '') from pg_roles
             where rolname like 'neap\_%') as t (x)]]
     end
     set_up(p)
@@ -105,14 +105,15 @@ describe("neap help roles", function()
     has(first, "neap_migrator true" .. ("false"):rep(5)
       .. "{lock_timeout=5s,statement_timeout=15min,idle_in_transaction_session_timeout=60s}")
     for _, name in ipairs { "fence", "record", "record_events" } do
-      assert.truthy(first:find(name .. " neap_owner [^\n]* true {\"search_path=pg_catalog, pg_temp\"}"),
-        first)
+      assert.truthy(first:find(name
+        .. " neap_owner [^\n]* true {\"search_path=pg_catalog, pg_temp\"}"), first)
     end
     -- Nobody but the owner may update or delete; nothing is PUBLIC's.
     assert.equal("0", p:value [[
-      select count(*) from pg_class c, aclexplode(c.relacl) a where c.relnamespace = 'neap'::regnamespace
-        and a.grantee <> 'neap_owner'::regrole and (a.grantee = 0 or a.privilege_type in
-        ('DELETE', 'TRUNCATE', 'TRIGGER') or (a.privilege_type = 'UPDATE' and c.relname <> 'lease'))]])
+      select count(*) from pg_class c, aclexplode(c.relacl) a
+      where c.relnamespace = 'neap'::regnamespace and a.grantee <> 'neap_owner'::regrole
+        and (a.grantee = 0 or a.privilege_type in ('DELETE', 'TRUNCATE', 'TRIGGER')
+          or (a.privilege_type = 'UPDATE' and c.relname <> 'lease'))]])
     assert.equal("0", p:value [[
       select count(*) from pg_proc p, aclexplode(p.proacl) a
       where p.pronamespace = 'neap'::regnamespace and a.grantee = 0]])
@@ -225,7 +226,7 @@ return migration {
   verify = function() end, down = irreversible "not needed",
 }]])
     local document = p:json("up --lock-budget 1s", 7)
-    has(document.error.detail, "select pg_sleep(60)") -- the query of another role
+    has(document.error.detail, "select pg_sleep(60)")
     blocker:close()
     p:write("migrations/0002_alter.lua", [[
 return migration {
@@ -378,7 +379,10 @@ describe("what is missing", function()
     p:write_table("0001", "a")
     p:query [[
       do $$ begin create role neap_host login; exception when duplicate_object then null; end $$;
-      do $$ begin create role neap_migrator login; exception when duplicate_object then null; end $$]]
+      do $$ begin
+        create role neap_migrator login;
+      exception when duplicate_object then null;
+      end $$]]
     use_roles(p)
     has(p:json("up", 1).error.hint, "neap help roles | psql -X -d " .. p.database)
     set_up(p)
