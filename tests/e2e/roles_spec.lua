@@ -94,7 +94,8 @@ describe("neap help roles", function()
             || p.prosecdef || ' ' || p.proconfig::text from pg_proc p
             where p.pronamespace = 'neap'::regnamespace
           union all select rolname || ' ' || rolcanlogin || rolsuper || rolbypassrls
-            || rolcreaterole || rolcreatedb || rolreplication || coalesce(rolconfig::text, '') from pg_roles
+            || rolcreaterole || rolcreatedb || rolreplication
+            || coalesce(rolconfig::text, '') from pg_roles
             where rolname like 'neap\_%') as t (x)]]
     end
     set_up(p)
