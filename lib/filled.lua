@@ -59,13 +59,12 @@ end
 function filled.fill(db, opts)
   local relation, key, column = names(db, opts)
   local next_edge = ([[
-    SELECT max(%s) FROM (SELECT %s FROM %s WHERE $1::bigint IS NULL OR %s > $1
-                         ORDER BY %s LIMIT $2) AS batch]]):format(key, key, relation, key, key)
-  local fill = ("UPDATE %s SET %s = %s WHERE %s IS NULL AND %s <= $2"
-    .. " AND ($1::bigint IS NULL OR %s > $1)"):format(relation, column, opts.value, column, key,
-    key)
+    SELECT max(%s) FROM (SELECT %s FROM %s WHERE %s > $1 ORDER BY %s LIMIT $2) AS batch]]):format(
+    key, key, relation, key, key)
+  local fill = ("UPDATE %s SET %s = %s WHERE %s > $1 AND %s <= $2 AND %s IS NULL"):format(
+    relation, column, opts.value, key, key, column)
   local count = 0
-  local from = neap.null
+  local from = math.mininteger
   while true do
     local edge = db:value(next_edge, from, opts.size or 1000)
     if not edge then

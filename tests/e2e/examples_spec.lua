@@ -33,10 +33,11 @@ describe("the example project", function()
 
   it("goes up and down at every single step, and leaves what it found", function()
     local p = example.project()
-    local seen = {}
+    p:expect "status"
+    local schema, seen = example.schema(p), {}
     for _, id in ipairs(example.ids()) do
       if id <= example.last_reversible then
-        local schema, rows = example.schema(p), example.rows(p)
+        local rows = example.rows(p)
         p:expect("up --to " .. id)
         p:expect("verify " .. id)
         seen[id] = example.schema(p)
@@ -44,7 +45,8 @@ describe("the example project", function()
         assert.equal(schema, example.schema(p), "after down of " .. id)
         assert.equal(rows, example.rows(p), "rows after down of " .. id)
         example.up(p, id, ("%04d"):format(id - 1))
-        assert.equal(seen[id], example.schema(p), "after the second up of " .. id)
+        schema = example.schema(p)
+        assert.equal(seen[id], schema, "after the second up of " .. id)
       end
     end
     -- Each of them changes the schema, or the rows, or the picture sees nothing.
@@ -211,6 +213,23 @@ describe("the example project", function()
     assert.equal(0, p:json({ "status" }).partial)
     p:query "update shop.users set locale = 'da' where email like 'ann%'"
     p:expect "up --to 12"
+  end)
+
+  it("needs no superuser: a role that owns what it makes goes up and down", function()
+    local p = example.project()
+    local name = p.database .. "_migrator"
+    p:query(([[
+      do $$ begin create role shop_app nologin; exception when duplicate_object then end $$;
+      create role %s login; grant shop_app to %s; grant create on database %s to %s;
+      revoke all on schema public from public]]):format(name, name, p.database, name))
+    p.env.DATABASE_URL = p.url:gsub("user=postgres", "user=" .. name)
+    p:expect { "up", "--to", example.last_reversible }
+    p:expect { "verify" }
+    assert.equal(name, p:value "select nspowner::regrole from pg_namespace where nspname = 'shop'")
+    p:expect { "down", "--to", "0" }
+    p:expect { "up" }
+    p:expect { "verify" }
+    p:expect { "audit", "verify" }
   end)
 
   it("shows customers their own orders", function()

@@ -61,12 +61,15 @@ describe("examples", function()
     assert.equal("", r.err)
   end)
 
-  it("of the example project say why, risk and locks", function()
+  it("of the example project say why, risk and locks, and name a ticket", function()
     for path in e2e.process.capture("ls migrations/*"):gmatch "[^\n]+" do
       local head = e2e.process.read(path):sub(1, 600)
       for _, word in ipairs { "why", "risk", "locks" } do
         assert.truthy(head:find("%-%-%-? " .. word .. ": %S"), path .. ": " .. word)
       end
+      local text = e2e.process.read(path)
+      assert.truthy(text:find "\n  ticket = \"SHOP%-%d+\""
+        or text:find "\n%-%- neap: ticket SHOP%-%d", path .. ": ticket")
     end
   end)
 end)
