@@ -50,9 +50,9 @@ describe("the example project", function()
       end
     end
     -- Each of them changes the schema, or the rows, or the picture sees nothing.
-    for id, schema in pairs(seen) do
+    for id, picture in pairs(seen) do
       local before = seen[("%04d"):format(id - 1)]
-      assert(id == "0003" or schema ~= before, id .. " left no trace in the picture")
+      assert(picture ~= before, id .. " left no trace in the picture")
     end
   end)
 
