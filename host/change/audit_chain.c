@@ -63,6 +63,7 @@ void neap_chain_clear(struct chain *chain)
         free(run->hashes);
         free(run->journal_id);
         free(run->target_head);
+        free(run->address);
         free(run);
     }
     free(chain->runs);
@@ -196,6 +197,8 @@ static void keep_begin(struct chain_check *check, const struct chain *chain, str
     const char *journal_head = json_string_value(json_object_get(fields->data, "journal_head"));
     free(run->journal_id);
     free(run->target_head);
+    free(run->address);
+    run->address = neap_strdup(json_string_value(json_object_get(fields->data, "address")));
     run->journal_id = neap_strdup(journal_id);
     run->target_head = neap_strdup(target_head);
     if (journal_head == NULL || strcmp(journal_head, fields->file) != 0)

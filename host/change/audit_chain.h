@@ -16,7 +16,8 @@ struct chain_run {
     size_t capacity;
     int64_t last_seq;
     char last_hash[NEAP_HASH_HEX_SIZE];
-    char *journal_id, *target_head; /* of run.begin, or NULL */
+    char *journal_id, *target_head, *address; /* of run.begin, or NULL */
+    bool branched; /* made on another copy of the target (audit_verify.c) */
     int64_t copied_seq;  /* the journal says that the target has up to here */
     int64_t local_count; /* trailing events that never go to the target */
     bool ended, is_signed;

@@ -116,6 +116,70 @@ static void compare_seen(struct verify *verify, const struct chain_run *run)
                            run->target_head);
 }
 
+/* "host:port/database as user": who asked makes no other place. */
+static bool is_same_place(const char *a, const char *b)
+{
+    const char *a_end = strstr(a, " as "), *b_end = strstr(b, " as ");
+    size_t a_length = a_end == NULL ? strlen(a) : (size_t)(a_end - a);
+    size_t b_length = b_end == NULL ? strlen(b) : (size_t)(b_end - b);
+    return a_length == b_length && strncmp(a, b, a_length) == 0;
+}
+
+static bool has_hash(const struct chain_run *run, const char *head)
+{
+    char hex[NEAP_HASH_HEX_SIZE];
+    for (int64_t seq = 1; seq <= run->last_seq; seq++) {
+        neap_hash_hex(&run->hashes[seq - 1], hex);
+        if (strcmp(hex, head) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The run after which the history parted, or NULL. A physical copy of the server has
+ * the same identity, so its runs share the journal. Two runs that found the same last
+ * record, at two addresses, and of which this target has one: it parted there. Without
+ * a run of its own after it, a copy cannot be told from a target that was cut. */
+static const struct chain_run *find_parting(const struct verify *verify,
+                                            const struct chain_run *journal)
+{
+    if (journal->target_head == NULL || journal->target_head[0] == '\0' || journal->address == NULL)
+        return NULL;
+    for (size_t i = 0; i < verify->target.run_count; i++) {
+        const struct chain_run *target = verify->target.runs[i];
+        if (target->target_head != NULL && target->address != NULL &&
+            strcmp(target->target_head, journal->target_head) == 0 &&
+            !is_same_place(target->address, journal->address) &&
+            neap_chain_find(&verify->journal, target->id) != NULL)
+            return target;
+    }
+    for (size_t i = 0; i < verify->journal.run_count; i++)
+        if (verify->journal.runs[i]->branched &&
+            has_hash(verify->journal.runs[i], journal->target_head))
+            return verify->journal.runs[i];
+    return NULL;
+}
+
+static void mark_branches(struct verify *verify)
+{
+    int64_t count = 0;
+    const char *place = NULL;
+    for (size_t i = 0; i < verify->journal.run_count; i++) {
+        struct chain_run *journal = verify->journal.runs[i];
+        journal->branched = neap_chain_find(&verify->target, journal->id) == NULL &&
+                            find_parting(verify, journal) != NULL;
+        if (journal->branched) {
+            place = journal->address;
+            count++;
+        }
+    }
+    if (count > 0)
+        neap_chain_note(verify->check.report,
+                        "%lld %s of the journal on another copy of this database (%s): verify "
+                        "there",
+                        (long long)count, count == 1 ? "run is" : "runs are", place);
+}
+
 static bool is_ours(const struct verify *verify, const struct chain_run *target)
 {
     if (neap_chain_find(&verify->journal, target->id) != NULL)
@@ -127,6 +191,7 @@ static bool is_ours(const struct verify *verify, const struct chain_run *target)
 static void compare_copies(struct verify *verify)
 {
     int64_t elsewhere = 0;
+    mark_branches(verify);
     for (size_t i = 0; i < verify->target.run_count; i++) {
         const struct chain_run *target = verify->target.runs[i];
         compare_seen(verify, target);
@@ -138,7 +203,7 @@ static void compare_copies(struct verify *verify)
     for (size_t i = 0; i < verify->journal.run_count; i++) {
         const struct chain_run *journal = verify->journal.runs[i];
         const struct chain_run *target = neap_chain_find(&verify->target, journal->id);
-        if (strcmp(journal->id, NEAP_JOURNAL_RUN) == 0)
+        if (strcmp(journal->id, NEAP_JOURNAL_RUN) == 0 || journal->branched)
             continue;
         compare_to_target(verify, journal, target);
         if (target == NULL)

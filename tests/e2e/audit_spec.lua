@@ -3,6 +3,7 @@
 -- The record of everything: both copies, what is done to them, what may not be
 -- in them. Promises 8 and 9.
 local e2e = require "harness"
+local standby = require "standby"
 
 local quote = e2e.process.quote
 
@@ -164,6 +165,41 @@ describe("the audit", function()
     local csv = p:expect { "audit", "export", "--format", "csv" }
     assert.equal("time,run,event,seq,data,hash\n", lines_of(csv.out)[1])
     assert.equal(2, p:neap({ "audit", "export", "--format", "xml" }).status)
+  end)
+end)
+
+describe("a physical copy", function()
+  after_each(e2e.clean)
+
+  -- Its identity is the original's, so both write one journal here.
+  it("is told apart once both have had a run, and what is removed from it still shows", function()
+    local p = ran()
+    local server, url = standby(p)
+    local function on_copy(sql)
+      local r = e2e.process.run({ e2e.cluster().bin .. "/psql", "-XAtqd", url, "-c", sql },
+        p.temp .. "/psql", { cwd = "/", env = { PATH = os.getenv "PATH" } })
+      assert.equal(0, r.status, r.err)
+      return (r.out:gsub("\n$", ""))
+    end
+    local copy = { env = { DATABASE_URL = url } }
+    assert.equal("t", on_copy "select pg_promote()")
+    p:write_table("0003", "c")
+    p:expect("up", 0)
+    p:expect("audit verify", 1, copy) -- as if records had been removed: nothing says otherwise
+    p:expect("up", 0, copy)
+    p:expect("down", 0)
+    p:expect("down", 0, copy)
+    for _, opts in ipairs { {}, copy } do
+      local r = p:expect("audit verify", 0, opts)
+      assert.truthy(r.out:find("on another copy of this database", 1, true), r.out)
+      assert.truthy(r.out:find("the chain holds", 1, true), r.out)
+    end
+    on_copy("begin; set local session_replication_role = replica; delete from neap.event where"
+      .. " run_id = (select max(run_id) from neap.event); commit")
+    p:expect("audit verify", 1, copy)
+    p:expect("audit verify", 0)
+    server:signal "INT"
+    server:wait(20)
   end)
 end)
 

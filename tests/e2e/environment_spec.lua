@@ -4,6 +4,7 @@
 -- roles, and what is said when it cannot be reached. Nothing is sent to a target
 -- that is refused, and no password is ever shown.
 local e2e = require "harness"
+local standby = require "standby"
 
 local process = e2e.process
 local canary = "nEaP-CaNaRy-pAsSwOrD"
@@ -372,44 +373,10 @@ describe("a target out of reach", function()
   end)
 
   describe("a standby", function()
-    -- A streaming copy of the tests' own server; :signal stops its postmaster.
-    local function standby()
-      local cluster = e2e.cluster()
-      local dir = p.temp .. "/standby"
-      local quoted = process.quote(dir)
-      local as = {}
-      if process.capture "id -u" == "0" then
-        as = { "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups" }
-        assert(os.execute("chmod 711 " .. process.quote(p.temp)))
-      end
-      assert(os.execute(("mkdir -m 700 %s && { [ $(id -u) != 0 ] || chown postgres %s; }"):format(
-        quoted, quoted)))
-      local env = { PATH = os.getenv "PATH", LANG = "C.UTF-8" }
-      local function run(starts, argv)
-        local full = table.move(as, 1, #as, 1, {})
-        table.move(argv, 1, #argv, #full + 1, full)
-        return starts(full, p.temp .. "/standby-" .. argv[1]:match "[^/]*$",
-          { env = env, cwd = "/" })
-      end
-      local r = run(process.run, { cluster.bin .. "/pg_basebackup", "-D", dir .. "/data", "-h",
-        cluster.socket, "-U", "postgres", "-R", "-c", "fast", "--no-sync" })
-      assert.equal(0, r.status, r.err)
-      local server = run(process.start, { cluster.bin .. "/postgres", "-D", dir .. "/data", "-c",
-        "unix_socket_directories=" .. dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c",
-        "max_connections=200", "-c", "max_prepared_transactions=10", "-c", "shared_buffers=16MB" })
-      p.processes[#p.processes + 1] = server
-      local url = ("postgresql:///%s?host=%s&user=postgres"):format(p.database,
-        (dir:gsub("/", "%%2F")))
-      assert.truthy(process.await(20, function()
-        return p:neap("history", { env = { DATABASE_URL = url } }).status == 0
-      end), "no standby")
-      return server, url
-    end
-
     it("is refused for changes; one that does not answer is given up in time", function()
       p:expect "up"
       p:write_table("0002", "b")
-      local server, url = standby()
+      local server, url = standby(p)
       p.env.DATABASE_URL = url
       for _, command in ipairs { "up", "down", "repair 1 --mark pending --reason x" } do
         assert.equal("target.standby", p:json(command, 13).error.code, command)
@@ -425,7 +392,7 @@ describe("a target out of reach", function()
       local r = p:neap("-e s up", { timeout = 30 })
       server:signal "CONT"
       assert.equal(13, r.status, r.err)
-      has(r.err, "no answer in time")
+      has(r.err, "no answer in 1.0 s")
       server:signal "INT"
       server:wait(20)
     end)
