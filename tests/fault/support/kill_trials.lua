@@ -141,11 +141,13 @@ end
 
 -- nil when all is well, else what is wrong.
 function Trials:check(slot)
+  local worked = false
   for _, args in ipairs(slot.finish) do
     local r = self:run(args)
     if r.status ~= 0 then
       return ("neap %s: exit %d"):format(args, r.status)
     end
+    worked = worked or not r.out:find("nothing to do", 1, true)
   end
   local found = self.p:query(project.report)
   if found ~= self.reference[slot.ends] then
@@ -154,6 +156,10 @@ function Trials:check(slot)
   local audit = self:run "audit verify"
   if audit.status ~= 0 then
     return ("neap audit verify: exit %d"):format(audit.status)
+  end
+  -- A run that did something brought along what the killed ones left in the journal.
+  if worked and (audit.out .. audit.err):find("not in the target yet", 1, true) then
+    return "events are missing in the target"
   end
 end
 
