@@ -6,7 +6,8 @@
 -- also counts the sessions of other runs that are at work at that moment.
 local project = {}
 
--- Owned by nobody: made before the first run. trial.gate stops migration 0006.
+-- Owned by nobody: made before the first run. trial.gate, when it is not open, stops
+-- migration 0006, and holds a statement up.
 project.base = [=[
 create schema trial;
 create table trial.mark (id text, what text, run text, others int);
@@ -18,8 +19,16 @@ create function trial.mark(id text, what text) returns void language sql as $$
   from pg_stat_activity a
   where a.datname = current_database() and a.application_name like 'neap:%'
     and a.application_name <> current_setting('application_name')
-    and (a.backend_xid is not null or a.query ~* 'concurrently|pg_sleep' and a.state = 'active')
+    and (a.backend_xid is not null or a.query ~* 'concurrently|hold' and a.state = 'active')
 $$;
+
+-- A long statement: until the gate is open.
+create function trial.hold() returns void language plpgsql as $$
+begin
+  while not (select open from trial.gate) loop
+    perform pg_sleep(0.02);
+  end loop;
+end $$;
 
 -- Waits until the sessions of every run have ended: what is left after 20 s.
 create function trial.sessions() returns bigint language plpgsql as $$

@@ -37,12 +37,18 @@ Trials.__index = Trials
 
 -- Of each four rounds three kill at a call and one at an instant; each slot's calls
 -- are spread evenly over the run, every one when there are as many trials as calls.
-local function is_call(round)
+function trials.is_call(round)
   return round % 4 ~= 0
 end
 
 local function calls_before(round)
   return (round - 1) - (round - 1) // 4
+end
+
+--- The call of this round in a run of `calls`; offset, from 0 to 1, shifts them all.
+function trials.planned_call(round, rounds, calls, offset)
+  local of = math.max(calls_before(rounds + 1), 1)
+  return math.floor((calls_before(round) + offset) * calls / of) % calls + 1
 end
 
 --- How many rounds `count` trials are.
@@ -104,17 +110,14 @@ end
 -- random one in what that left to do.
 function Trials:point(name, first)
   local calls, took_us = self.calls[name], self.took_us[name]
-  local how = (first and math.random(2) == 1 or not first and is_call(self.round)) and "call"
+  local how = (first and math.random(2) == 1 or not first and trials.is_call(self.round)) and "call"
     or "time"
   local left = first and math.max(1 - self:progress(name, first), SHORTEST[how]) or 1
   if how == "time" then
     return { how = how, at = math.random(0, math.floor(took_us * left * LATE)) }
   end
-  local n = math.random(math.ceil(calls * left))
-  if not first then
-    local of = math.max(calls_before(self.rounds + 1), 1)
-    n = math.floor((calls_before(self.round) + self.offset) * calls / of) % calls + 1
-  end
+  local n = first and math.random(math.ceil(calls * left))
+    or trials.planned_call(self.round, self.rounds, calls, self.offset)
   local pause = math.random(2) == 1 and math.random(PAUSE_MAX_US) or 0
   return { how = how, at = ("%d+%d"):format(n, pause) }
 end
@@ -176,9 +179,10 @@ function Trials:keep_evidence(number, slot, what)
   for _, r in ipairs(self.runs) do
     text[#text + 1] = describe_run(r)
   end
-  local ok, rows = pcall(self.p.query, self.p, project.evidence)
-  text[#text + 1] = tostring(ok and rows or rows)
-  text[#text + 1] = ("kept: %s (project, journal, dump.sql)"):format(dir)
+  local _, rows = pcall(self.p.query, self.p, project.evidence)
+  text[#text + 1] = tostring(rows)
+  text[#text + 1] = ("kept: %s (project, journal, dump.sql); again: NEAP_FAULT_SEED=%d "
+    .. "NEAP_FAULT_TRIALS=%d NEAP_FAULT_ROUND=%d"):format(dir, self.seed, self.count, self.round)
   os.execute(("rm -rf %s; cp -r %s %s; %s/pg_dump -d %s >%s/dump.sql 2>&1"):format(quote(dir),
     quote(self.p.temp), quote(dir), e2e.cluster().bin, quote(e2e.url(self.p.database)),
     quote(dir)))
@@ -211,7 +215,7 @@ end
 
 --- Runs one round; after a violation the rest of it is not tried. stats counts on.
 function Trials:run_round(round, count)
-  self.round = round
+  self.round, self.count = round, count
   self:fresh()
   for index in ipairs(trials.slots) do
     local number = (round - 1) * #trials.slots + index
