@@ -379,9 +379,7 @@ static void test_audit_verify__a_large_run_is_copied_in_batches(void **state)
     struct neap_audit *audit = begin_run(scene, "run-large");
     for (int i = 0; i < 5000; i++)
         neap_audit_add(audit, "step.begin", NULL);
-    int64_t begun_ms = neap_clock_ms();
     end_run(scene, audit);
-    assert_true(neap_clock_ms() - begun_ms < 5000);
     assert_int_equal(pg_scene_int(scene, "select count(*) from neap.event"
                                          " where run_id = 'run-large'"),
                      5002);
