@@ -194,6 +194,19 @@ static bool is_open_to_results(const struct pg_client *client)
     return true;
 }
 
+/* libpq 15 drops a pipeline's end when it finds no memory to tell of it, stays busy
+ * for ever and only says so here, in a line of its own. */
+static bool has_dropped_an_answer(struct pg_client *client)
+{
+    static const char words[] = "out of memory";
+    const char *said = PQerrorMessage(client->conn);
+
+    for (const char *at = said; (at = strstr(at, words)) != NULL; at++)
+        if ((at == said || at[-1] == '\n') && strchr("\n", at[sizeof words - 1]))
+            return true;
+    return false;
+}
+
 static bool pump_once(struct pg_client *client)
 {
     struct pg_op *op = client->head;
@@ -201,8 +214,11 @@ static bool pump_once(struct pg_client *client)
     choose_mode(client);
     if (op->copy == PG_COPY_DISCARD && !discard_copy(client, op))
         return false;
-    if (PQisBusy(client->conn))
+    if (PQisBusy(client->conn)) {
+        if (has_dropped_an_answer(client))
+            pg_lose(client, NULL);
         return false;
+    }
     PGresult *result = PQgetResult(client->conn);
 
     if (result) {

@@ -322,6 +322,22 @@ static bool is_query(const char *text, const char *at)
     return at > text && strchr("?&", at[-1]);
 }
 
+/* True when the value that begins at `at` goes on at `next`, behind a quote: to
+ * libpq a '"' is a letter as any other. Behind a colon, as in JSON, punctuation
+ * ends it; behind '=' only where a blank follows. */
+static bool goes_on(const char *text, const char *at, const char *next)
+{
+    bool colon = false;
+
+    if (*next == '\0' || isspace((unsigned char)*next))
+        return false;
+    while (at > text && isspace((unsigned char)at[-1]))
+        at--;
+    colon = at > text && at[-1] == ':';
+    return !strchr(",;)]}>&", *next) ||
+           (!colon && next[1] != '\0' && !isspace((unsigned char)next[1]));
+}
+
 /* The value behind `password =`; returns where it ended. */
 static const char *hide_value(struct scan *scan, const char *at)
 {
@@ -329,8 +345,7 @@ static const char *hide_value(struct scan *scan, const char *at)
 
     if (*at == '\'' || *at == '"') {
         end = end_of_quoted(at + 1, *at);
-        /* To libpq a '"' is a letter as any other: the value may go on behind it. */
-        if (*end && end[1] && !isspace((unsigned char)end[1]) && !strchr(",;)]}>&", end[1]))
+        if (*end && goes_on(scan->text, at, end + 1))
             while (*end && !isspace((unsigned char)*end))
                 end++;
         hide(scan, (size_t)(at + 1 - scan->text), (size_t)(end - scan->text));

@@ -39,6 +39,8 @@ static void test_redact__hides_dsn_passwords(void **unused)
     check("host=h password=pw user=u", "host=h password=*** user=u");
     check("password=&p&w user=u", "password=*** user=u");
     check("password=\"\"p\"w user=u", "password=\"*** user=u");
+    check("password=\",\",\"x user=u", "password=\"*** user=u");
+    check("{\"password\":\"p\",\"user\":\"u\"}", "{\"password\":\"***\",\"user\":\"u\"}");
     check("{password=\"p\", user=u}", "{password=\"***\", user=u}");
     check("password = 'p\\'w x' user=u", "password = '***' user=u");
     check("password='p''w' user=u", "password='***' user=u");
