@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -29,26 +30,28 @@
 /* One watched descriptor. */
 struct stream {
     uv_poll_t poll;
-    struct child *child;
+    struct neap_child *child;
     int fd; /* -1: closed or absent */
     struct neap_buffer *kept;
     size_t *total;
 };
 
 /* Heap, because libuv closes handles a turn later; freed by the last of them. */
-struct child {
-    const struct neap_child_opts *opts;
+struct neap_child {
+    struct neap_child_opts opts;
     struct neap_loop *loop;
+    struct neap_child_result *result;
+    struct neap_timer *timer; /* where the kernel has no pidfd */
     struct stream in, out, err, end;
     const char *input; /* what is still to be fed */
     size_t output_max;
     pid_t pid; /* 0: reaped */
     int status;
     int handle_count;
-    bool finished; /* neap_child_run returned */
+    bool finished; /* neap_child_end returned */
 };
 
-static void release(struct child *child)
+static void release(struct neap_child *child)
 {
     if (child->finished && child->handle_count == 0)
         free(child);
@@ -73,7 +76,7 @@ static void stream_close(struct stream *stream)
 }
 
 /* Takes `fd`, which may be -1. */
-static void stream_open(struct child *child, struct stream *stream, int fd, int events,
+static void stream_open(struct neap_child *child, struct stream *stream, int fd, int events,
                         uv_poll_cb on_ready)
 {
     stream->child = child;
@@ -128,7 +131,7 @@ static void on_output(uv_poll_t *poll, int status, int events)
 static void on_input(uv_poll_t *poll, int status, int events)
 {
     struct stream *stream = poll->data;
-    struct child *child = stream->child;
+    struct neap_child *child = stream->child;
     ssize_t written = 0;
 
     (void)events;
@@ -147,34 +150,36 @@ static void on_end(uv_poll_t *poll, int status, int events)
     uv_poll_stop(poll); /* it stays readable; is_over asks */
 }
 
-static void signal_group(const struct child *child, int number)
+static void signal_group(const struct neap_child *child, int number)
 {
     if (child->pid > 0)
-        kill(child->opts->inherit ? child->pid : -child->pid, number);
+        kill(child->opts.inherit ? child->pid : -child->pid, number);
 }
 
 /* Reaps the child once it has ended. While it is a zombie its group id cannot
  * be anyone else's: that is the moment to end what it left behind. */
-static bool reap(struct child *child)
+static bool reap(struct neap_child *child)
 {
     siginfo_t ended = {0};
+    struct rusage usage = {0};
 
     if (child->pid == 0)
         return true;
     if (waitid(P_PID, (id_t)child->pid, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 ||
         ended.si_pid == 0)
         return false;
-    if (!child->opts->daemon && !child->opts->inherit)
+    if (!child->opts.daemon && !child->opts.inherit)
         kill(-child->pid, SIGKILL);
-    while (waitpid(child->pid, &child->status, 0) < 0 && errno == EINTR)
+    while (wait4(child->pid, &child->status, 0, &usage) < 0 && errno == EINTR)
         ;
+    child->result->peak_bytes = (int64_t)usage.ru_maxrss * 1024;
     child->pid = 0;
     return true;
 }
 
-static bool is_over(void *arg)
+bool neap_child_is_over(void *child)
 {
-    return reap(arg);
+    return reap(child);
 }
 
 static void on_ask(void *arg)
@@ -182,13 +187,13 @@ static void on_ask(void *arg)
     (void)arg; /* the turn is what counts: is_over asks after it */
 }
 
-static void watch(struct child *child, const struct neap_spawn *spawn,
-                  struct neap_child_result *result)
+static void watch(struct neap_child *child, const struct neap_spawn *spawn)
 {
+    struct neap_child_result *result = child->result;
     int pidfd = (int)syscall(SYS_pidfd_open, spawn->pid, 0);
 
     child->pid = spawn->pid;
-    child->input = child->opts->stdin_text;
+    child->input = child->opts.stdin_text;
     child->out.kept = &result->out;
     child->out.total = &result->out_bytes;
     child->err.kept = &result->err;
@@ -199,9 +204,10 @@ static void watch(struct child *child, const struct neap_spawn *spawn,
     stream_open(child, &child->end, pidfd, UV_READABLE, on_end);
 }
 
-static void end_group(struct child *child, const char *what)
+static void end_group(struct neap_child *child, const char *what)
 {
-    struct neap_wait wait = {.done = is_over, .arg = child, .cleanup = true, .what = what};
+    struct neap_wait wait = {
+        .done = neap_child_is_over, .arg = child, .cleanup = true, .what = what};
 
     signal_group(child, SIGTERM);
     wait.deadline_ms = neap_clock_ms() + GRACE_MS;
@@ -212,40 +218,16 @@ static void end_group(struct child *child, const char *what)
     neap_loop_wait(child->loop, &wait, NULL);
 }
 
-/* Takes what the pipes still hold, closes them, and lets the child go. */
-static void finish(struct child *child, struct neap_child_result *result)
+static bool wait_for(struct neap_child *child, struct neap_error *err)
 {
-    struct stream *outputs[] = {&child->out, &child->err};
-
-    for (size_t i = 0; i < 2; i++)
-        if (outputs[i]->fd >= 0 && !uv_is_closing((uv_handle_t *)&outputs[i]->poll))
-            drain(outputs[i]);
-    result->exit_status =
-        WIFSIGNALED(child->status) ? 128 + WTERMSIG(child->status) : WEXITSTATUS(child->status);
-    stream_close(&child->in);
-    stream_close(&child->out);
-    stream_close(&child->err);
-    stream_close(&child->end);
-}
-
-static bool wait_for(struct child *child, struct neap_error *err)
-{
-    const char *what = neap_path_name(child->opts->argv[0]);
-    struct neap_wait wait = {.done = is_over,
+    const char *what = neap_path_name(child->opts.argv[0]);
+    struct neap_wait wait = {.done = neap_child_is_over,
                              .arg = child,
-                             .deadline_ms = child->opts->deadline_ms,
-                             .cleanup = child->opts->cleanup,
-                             .what = child->opts->inherit ? NULL : what};
-    struct neap_timer *timer = NULL;
-    bool ok = false;
+                             .deadline_ms = child->opts.deadline_ms,
+                             .cleanup = child->opts.cleanup,
+                             .what = child->opts.inherit ? NULL : what};
 
-    if (child->end.fd < 0)
-        timer = neap_timer_begin(child->loop, ASK_EVERY_MS, ASK_EVERY_MS, on_ask, NULL);
-    ok = neap_loop_wait(child->loop, &wait, err);
-    if (!ok)
-        end_group(child, what);
-    neap_timer_end(timer);
-    return ok;
+    return neap_loop_wait(child->loop, &wait, err);
 }
 
 /* What a child that inherits the terminal may not leave changed. */
@@ -274,41 +256,68 @@ static void terminal_take(const struct terminal *terminal)
     sigaction(SIGQUIT, &terminal->quit, NULL);
 }
 
-static bool run_spawned(struct neap_loop *loop, const struct neap_child_opts *opts,
-                        const struct neap_spawn *spawn, struct neap_child_result *result,
-                        struct neap_error *err)
+bool neap_child_begin(struct neap_loop *loop, const struct neap_child_opts *opts,
+                      struct neap_child_result *result, struct neap_child **out,
+                      struct neap_error *err)
 {
-    struct child *child = neap_alloc(sizeof *child);
-    bool ok = false;
+    struct neap_spawn spawn;
 
-    child->opts = opts;
+    *out = NULL;
+    *result = (struct neap_child_result){0};
+    if (!opts->cleanup && !neap_run_check(neap_loop_run(loop), err))
+        return false;
+    if (!neap_spawn(opts, &spawn, err))
+        return false;
+    struct neap_child *child = neap_alloc(sizeof *child);
+    child->opts = *opts;
     child->loop = loop;
+    child->result = result;
     child->output_max = opts->output_max ? opts->output_max : OUTPUT_DEFAULT;
-    watch(child, spawn, result);
-    ok = wait_for(child, err);
-    finish(child, result);
+    watch(child, &spawn);
+    if (child->end.fd < 0)
+        child->timer = neap_timer_begin(loop, ASK_EVERY_MS, ASK_EVERY_MS, on_ask, NULL);
+    *out = child;
+    return true;
+}
+
+/* Takes what the pipes still hold, closes them, and lets the child go. */
+void neap_child_end(struct neap_child *child)
+{
+    struct stream *outputs[] = {&child->out, &child->err};
+
+    if (!reap(child))
+        end_group(child, neap_path_name(child->opts.argv[0]));
+    neap_timer_end(child->timer);
+    for (size_t i = 0; i < 2; i++)
+        if (outputs[i]->fd >= 0 && !uv_is_closing((uv_handle_t *)&outputs[i]->poll))
+            drain(outputs[i]);
+    child->result->exit_status =
+        WIFSIGNALED(child->status) ? 128 + WTERMSIG(child->status) : WEXITSTATUS(child->status);
+    stream_close(&child->in);
+    stream_close(&child->out);
+    stream_close(&child->err);
+    stream_close(&child->end);
+    struct neap_loop *loop = child->loop;
     child->finished = true;
     if (child->handle_count == 0)
         release(child);
     else
         neap_loop_turn(loop); /* closes the descriptors now and not some time */
-    return ok;
 }
 
 bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
                     struct neap_child_result *result, struct neap_error *err)
 {
     struct terminal terminal = {.has_modes = false};
-    struct neap_spawn spawn;
+    struct neap_child *child;
     bool ok = false;
 
-    *result = (struct neap_child_result){0};
-    if (!opts->cleanup && !neap_run_check(neap_loop_run(loop), err))
-        return false;
     if (opts->inherit) /* before it starts, or its first Ctrl-C would be ours */
         terminal_lend(&terminal);
-    if (neap_spawn(opts, &spawn, err))
-        ok = run_spawned(loop, opts, &spawn, result, err);
+    if (neap_child_begin(loop, opts, result, &child, err)) {
+        ok = wait_for(child, err);
+        neap_child_end(child);
+    }
     if (opts->inherit)
         terminal_take(&terminal);
     return ok;

@@ -27,6 +27,7 @@ struct neap_child_result {
     struct neap_buffer out;
     struct neap_buffer err;
     size_t out_bytes, err_bytes; /* written by it, kept or not */
+    int64_t peak_bytes;          /* the most memory it had at once (resident) */
 };
 
 /* Starts the program and waits for its end. False only when it could not be
@@ -35,6 +36,19 @@ struct neap_child_result {
  * leaves behind is killed, unless `daemon`. */
 bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
                     struct neap_child_result *result, struct neap_error *err);
+
+/* The same in two halves, for several children at once: `begin` starts it and does
+ * not wait; opts->deadline_ms is the caller's to keep, and `inherit` is for
+ * neap_child_run alone. `result` is the caller's until `end`; opts->argv[0] and
+ * stdin_text are borrowed until then. */
+struct neap_child;
+bool neap_child_begin(struct neap_loop *loop, const struct neap_child_opts *opts,
+                      struct neap_child_result *result, struct neap_child **out,
+                      struct neap_error *err);
+bool neap_child_is_over(void *child); /* a struct neap_child, for a neap_wait's `done` */
+/* Frees. A child that still runs is ended (TERM, 2 s later KILL), which waits. */
+void neap_child_end(struct neap_child *child);
+
 void neap_child_result_clear(struct neap_child_result *result);
 
 #endif
