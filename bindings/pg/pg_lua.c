@@ -6,8 +6,11 @@
  * of a state is in one list for the moment when the host retires them.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "bindings/pg/pg_lua_part.h"
+
+#define SLOT_STEP_BYTES 65536 /* charged ahead: not each piece asks */
 
 struct pg_lua_state {
     struct pg_lua_conn *conns;
@@ -24,6 +27,9 @@ static void slot_close(void *handle)
     PQclear(slot->result);
     free(slot->text);
     neap_buffer_clear(&slot->buffer);
+    if (slot->counted > 0)
+        (void)slot->context->charge(slot->context, -(int64_t)slot->counted);
+    slot->counted = 0;
     slot->op = NULL;
     slot->result = NULL;
     slot->text = NULL;
@@ -36,8 +42,26 @@ static const struct glue_class slot_class = {"neap.pg.Slot", "Owns what C holds 
 struct pg_lua_slot *pg_lua_slot_push(lua_State *L)
 {
     struct pg_lua_slot *slot = glue_handle_push(L, &slot_class);
+    slot->context = glue_context(L);
     lua_toclose(L, -1);
     return slot;
+}
+
+void pg_lua_slot_count(lua_State *L, struct pg_lua_slot *slot, size_t length)
+{
+    struct glue_context *context = slot->context;
+    struct neap_error err = {0};
+    if (slot->buffer.length + length <= slot->counted)
+        return;
+    if (!neap_run_check(context->run, &err))
+        glue_raise(L, &err);
+    size_t more = slot->buffer.length + length - slot->counted + SLOT_STEP_BYTES;
+    if (context->charge == NULL)
+        return;
+    if (!context->charge(context, (int64_t)more))
+        glue_raise_code(L, NEAP_ERR_SCRIPT_MEMORY,
+                        "the value needs more memory than the script may use");
+    slot->counted += more;
 }
 
 static void conn_unlink(struct pg_lua_conn *conn)
@@ -176,6 +200,7 @@ static int conn_ident(lua_State *L)
         const char *name = glue_check_text(L, i, "an identifier", &length);
         if (!pg_ident(conn->client, name, length, &slot->text, &err))
             return glue_raise(L, &err);
+        pg_lua_slot_count(L, slot, strlen(slot->text) + 1);
         if (i > 2)
             neap_buffer_add_char(&slot->buffer, '.');
         neap_buffer_add_text(&slot->buffer, slot->text);

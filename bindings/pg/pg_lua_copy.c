@@ -16,8 +16,8 @@
 struct copy_source {
     lua_State *L;
     int index; /* of the source on L's stack */
-    struct neap_buffer *chunk;
-    struct neap_buffer *cell;
+    struct pg_lua_slot *chunk;
+    struct pg_lua_slot *cell;
     lua_Integer next; /* of a list of rows */
     int64_t row;      /* for messages */
     bool is_over;
@@ -41,18 +41,20 @@ static void cell_add(lua_State *L, struct copy_source *source, lua_Integer colum
 {
     char what[64];
     if (column > 1)
-        neap_buffer_add_char(source->chunk, '\t');
+        neap_buffer_add_char(&source->chunk->buffer, '\t');
     if (glue_is_null(L, -1)) {
-        neap_buffer_add_text(source->chunk, "\\N");
+        neap_buffer_add_text(&source->chunk->buffer, "\\N");
         return;
     }
     snprintf(what, sizeof what, "value %lld of row %lld", (long long)column,
              (long long)source->row);
-    source->cell->length = 0;
+    source->cell->buffer.length = 0;
     if (!pg_lua_scalar_add(L, lua_gettop(L), what, source->cell))
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "%s is a %s%s", what, luaL_typename(L, -1),
                         lua_istable(L, -1) ? "; write it with db:array{…} or db:json(…)" : "");
-    cell_escape(source->chunk, neap_buffer_text(source->cell), source->cell->length);
+    const struct neap_buffer *cell = &source->cell->buffer;
+    pg_lua_slot_count(L, source->chunk, 2 * cell->length + 2);
+    cell_escape(&source->chunk->buffer, neap_buffer_text(cell), cell->length);
 }
 
 /* … row | */
@@ -72,7 +74,7 @@ static void row_add(lua_State *L, struct copy_source *source)
         cell_add(L, source, column);
         lua_pop(L, 1);
     }
-    neap_buffer_add_char(source->chunk, '\n');
+    neap_buffer_add_char(&source->chunk->buffer, '\n');
 }
 
 /* … what the source gave | */
@@ -85,7 +87,8 @@ static void piece_add(lua_State *L, struct copy_source *source)
         row_add(L, source);
     } else if (lua_type(L, -1) == LUA_TSTRING) {
         const char *bytes = lua_tolstring(L, -1, &length);
-        neap_buffer_add(source->chunk, bytes, length);
+        pg_lua_slot_count(L, source->chunk, length);
+        neap_buffer_add(&source->chunk->buffer, bytes, length);
     } else {
         glue_raise_code(L, NEAP_ERR_DB_ARGUMENT,
                         "the source of a COPY gave a %s; it gives bytes, a row, or nil at the end",
@@ -98,8 +101,11 @@ static int copy_step(lua_State *L)
 {
     struct copy_source *source = lua_touserdata(L, 2);
     bool is_list = lua_istable(L, 1);
-    source->chunk->length = 0;
-    while (!source->is_over && source->chunk->length < CHUNK_BYTES) {
+    struct neap_error err = {0};
+    source->chunk->buffer.length = 0;
+    while (!source->is_over && source->chunk->buffer.length < CHUNK_BYTES) {
+        if (!neap_run_check(glue_context(L)->run, &err)) /* a source in C gives nothing for ever */
+            return glue_raise(L, &err);
         if (is_list) {
             lua_rawgeti(L, 1, source->next++);
         } else {
@@ -126,9 +132,9 @@ static bool copy_more(void *arg, const char **bytes, size_t *length, struct neap
         lua_pop(L, 1);
         return false;
     }
-    *bytes = neap_buffer_text(source->chunk);
-    *length = source->chunk->length;
-    return source->chunk->length > 0;
+    *bytes = neap_buffer_text(&source->chunk->buffer);
+    *length = source->chunk->buffer.length;
+    return source->chunk->buffer.length > 0;
 }
 
 struct copy_whole {
@@ -187,7 +193,7 @@ int pg_lua_copy_in(lua_State *L)
                                "not a %s",
                                luaL_typename(L, 3));
     struct pg_lua_slot *chunk = pg_lua_slot_push(L), *cell = pg_lua_slot_push(L);
-    struct copy_source source = {L, 3, &chunk->buffer, &cell->buffer, 1, 0, false};
+    struct copy_source source = {L, 3, chunk, cell, 1, 0, false};
     struct copy_whole whole = {NULL, 0};
     struct pg_copy copy = {.statement = &call.statement, .more = copy_more, .arg = &source};
     if (type == LUA_TSTRING) {

@@ -18,14 +18,16 @@
 /* ---- encode ---- */
 
 struct encoder {
-    struct neap_buffer *out;
-    bool empty_array; /* {} is [] */
+    struct pg_lua_slot *slot;
+    struct neap_buffer *out; /* the slot's */
+    bool empty_array;        /* {} is [] */
 };
 
 static void encode(lua_State *L, struct encoder *encoder, int index, int depth);
 
-static void encode_text(lua_State *L, struct neap_buffer *out, int index)
+static void encode_text(lua_State *L, struct encoder *encoder, int index)
 {
+    struct neap_buffer *out = encoder->out;
     size_t length;
     const char *text = lua_tolstring(L, index, &length);
     if (!neap_text_is_utf8(text, length))
@@ -35,6 +37,8 @@ static void encode_text(lua_State *L, struct neap_buffer *out, int index)
     neap_buffer_add_char(out, '"');
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
+        if (i % 4096 == 0)
+            pg_lua_slot_count(L, encoder->slot, 4096 * 6); /* \u0001 is six bytes */
         if (c == '"' || c == '\\') {
             neap_buffer_add_char(out, '\\');
             neap_buffer_add_char(out, (char)c);
@@ -72,7 +76,7 @@ static void encode_object(lua_State *L, struct encoder *encoder, int index, int 
         if (!is_first)
             neap_buffer_add_char(encoder->out, ',');
         is_first = false;
-        encode_text(L, encoder->out, -2);
+        encode_text(L, encoder, -2);
         neap_buffer_add_char(encoder->out, ':');
         encode(L, encoder, lua_gettop(L), depth);
     }
@@ -96,13 +100,14 @@ static void encode_table(lua_State *L, struct encoder *encoder, int index, int d
 
 static void encode(lua_State *L, struct encoder *encoder, int index, int depth)
 {
+    pg_lua_slot_count(L, encoder->slot, 8);
     if (glue_is_null(L, index)) {
         neap_buffer_add_text(encoder->out, "null");
         return;
     }
     switch (lua_type(L, index)) {
     case LUA_TSTRING:
-        encode_text(L, encoder->out, index);
+        encode_text(L, encoder, index);
         break;
     case LUA_TBOOLEAN:
         neap_buffer_add_text(encoder->out, lua_toboolean(L, index) ? "true" : "false");
@@ -110,7 +115,7 @@ static void encode(lua_State *L, struct encoder *encoder, int index, int depth)
     case LUA_TNUMBER:
         if (!lua_isinteger(L, index) && !isfinite(lua_tonumber(L, index)))
             glue_raise_code(L, NEAP_ERR_DB_ARGUMENT, "JSON has no NaN and no infinity");
-        (void)pg_lua_scalar_add(L, index, "a number", encoder->out);
+        (void)pg_lua_scalar_add(L, index, "a number", encoder->slot);
         break;
     case LUA_TTABLE:
         encode_table(L, encoder, index, depth);
@@ -133,7 +138,7 @@ int pg_lua_json(lua_State *L)
     lua_settop(L, index + 1);
     glue_opt_read(L, index + 1, rows, &opts);
     struct pg_lua_slot *slot = pg_lua_slot_push(L);
-    struct encoder encoder = {&slot->buffer, opts.empty_array};
+    struct encoder encoder = {slot, &slot->buffer, opts.empty_array};
     encode(L, &encoder, index, 1);
     lua_pushlstring(L, neap_buffer_text(&slot->buffer), slot->buffer.length);
     return 1;

@@ -118,9 +118,16 @@ const struct pg_param *pg_lua_params_check(lua_State *L, int first, int *count)
         lua_newuserdatauv(L, number * (sizeof(struct pg_param) + sizeof(struct param_cell)), 0);
     struct param_cell *cells = (void *)block;
     struct pg_param *params = (void *)(block + number * sizeof *cells);
+    size_t total = 0;
     for (int i = 0; i < *count; i++) {
         param_check(L, first + i, i + 1, &cells[i]);
         params[i] = cells[i].param;
+        total += (size_t)params[i].length;
+        /* libpq copies them: one string a thousand times is a thousand strings there. */
+        if (!glue_memory_charge(L, total))
+            glue_raise_code(L, NEAP_ERR_SCRIPT_MEMORY,
+                            "the parameters need more memory than the script may use");
+        glue_memory_release(L, total);
     }
     return params;
 }
@@ -172,13 +179,15 @@ const char *pg_lua_bytea_peek(lua_State *L, int index, size_t *length)
 
 /* ---- scalars and arrays as text ---- */
 
-bool pg_lua_scalar_add(lua_State *L, int index, const char *what, struct neap_buffer *out)
+bool pg_lua_scalar_add(lua_State *L, int index, const char *what, struct pg_lua_slot *slot)
 {
+    struct neap_buffer *out = &slot->buffer;
     static const char hex[] = "0123456789abcdef";
     size_t length = 0;
     const char *bytes = pg_lua_bytea_peek(L, index, &length);
     char number[NUMBER_SIZE];
     if (bytes != NULL) {
+        pg_lua_slot_count(L, slot, 2 * length + 2);
         neap_buffer_add_text(out, "\\x");
         for (size_t i = 0; i < length; i++) {
             neap_buffer_add_char(out, hex[(unsigned char)bytes[i] >> 4]);
@@ -190,6 +199,7 @@ bool pg_lua_scalar_add(lua_State *L, int index, const char *what, struct neap_bu
     case LUA_TSTRING:
         bytes = lua_tolstring(L, index, &length);
         text_check(L, bytes, length, what);
+        pg_lua_slot_count(L, slot, length);
         neap_buffer_add(out, bytes, length);
         return true;
     case LUA_TNUMBER:
@@ -223,18 +233,20 @@ static void element_add(lua_State *L, int depth, lua_Integer number, struct pg_l
     char what[48];
     int top = lua_gettop(L);
     snprintf(what, sizeof what, "array element %lld", (long long)number);
+    pg_lua_slot_count(L, slot, 8);
     if (glue_is_null(L, top)) {
         neap_buffer_add_text(&slot->buffer, "NULL");
     } else if (lua_type(L, top) == LUA_TTABLE) {
         array_add(L, top, depth + 1, slot);
     } else {
         size_t before = slot->buffer.length;
-        if (!pg_lua_scalar_add(L, top, what, &slot->buffer))
+        if (!pg_lua_scalar_add(L, top, what, slot))
             refuse(L, top, what);
         size_t length = slot->buffer.length - before;
         char *text = lua_newuserdatauv(L, length + 1, 0);
         memcpy(text, neap_buffer_text(&slot->buffer) + before, length);
         slot->buffer.length = before;
+        pg_lua_slot_count(L, slot, 2 * length + 2);
         element_quote(&slot->buffer, text, length);
     }
     lua_settop(L, top - 1);

@@ -43,6 +43,8 @@ struct rows_handle {
 
 /* Owner of what C acquires during a call; cleared when the call returns or raises. */
 struct pg_lua_slot {
+    struct glue_context *context;
+    size_t counted; /* bytes of `buffer` that the script's memory was charged for */
     struct pg_op *op;
     PGresult *result;
     char *text;
@@ -50,6 +52,10 @@ struct pg_lua_slot {
 };
 /* Pushes a slot and marks it to be closed: it must stay below what is pushed later. */
 struct pg_lua_slot *pg_lua_slot_push(lua_State *L);
+/* For loops in C over what a script made, before each piece of `length` bytes that
+ * goes into the slot's buffer: charges them to the script (script.memory), and ends
+ * at a stop. A table of 90 tables that is 2^90 values would else never end. */
+void pg_lua_slot_count(lua_State *L, struct pg_lua_slot *slot, size_t length);
 
 /* The live handle at 1; raises handle.closed, or db.argument while rows stream. */
 struct pg_lua_conn *pg_lua_check(lua_State *L);
@@ -84,7 +90,7 @@ enum neap_effect pg_lua_effect(const struct pg_lua_conn *conn);
 const struct pg_param *pg_lua_params_check(lua_State *L, int first, int *count);
 /* Adds the text of the scalar at `index` (not nil, null or a plain table);
  * false when it has none. Raises on invalid text. `what` names it. */
-bool pg_lua_scalar_add(lua_State *L, int index, const char *what, struct neap_buffer *out);
+bool pg_lua_scalar_add(lua_State *L, int index, const char *what, struct pg_lua_slot *slot);
 /* The bytes behind neap.pg.bytea(…) at `index`, or NULL. */
 const char *pg_lua_bytea_peek(lua_State *L, int index, size_t *length);
 
