@@ -132,9 +132,10 @@ static bool item_has(const char *item, const char *end, int c)
     }
 }
 
-static bool is_match(const struct neap_match *match, const char *at, const char *item,
-                     const char *end)
+static bool is_match(struct neap_match *match, const char *at, const char *item, const char *end)
 {
+    if (*item == '[')
+        count_steps(match, (size_t)(end - item)); /* a set may be a megabyte */
     return at < match->text_end && item_has(item, end, byte_at(at));
 }
 
@@ -263,6 +264,7 @@ static const char *match_special(struct neap_match *match, const char *at, const
             return NULL;
         }
         *pattern = item_end(match, set);
+        count_steps(match, (size_t)(*pattern - set));
         return is_frontier(match, at, set, *pattern) ? at : NULL;
     }
     if (isdigit(kind)) {
