@@ -154,7 +154,9 @@ int glue_raise_code(lua_State *L, enum neap_error_code code, const char *format,
     char *message = NULL;
     int length = vasprintf(&message, format, args);
     va_end(args);
-    neap_error_set(&err, code, "%s", length < 0 ? format : message);
+    /* Names in it may be a script's own, and ten megabytes long. */
+    neap_error_set(&err, code, "%.*s%s", (int)ERROR_TEXT_MAX, length < 0 ? format : message,
+                   length > (int)ERROR_TEXT_MAX ? " … (cut)" : "");
     if (length >= 0)
         free(message);
     glue_raise(L, &err);

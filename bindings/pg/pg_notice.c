@@ -15,6 +15,7 @@
 
 #define NOTE_MAX 1000
 #define NOTE_BYTES_MAX (1U << 20)
+#define NOTE_TEXT_MAX 16384 /* of one */
 #define NOTIFY_MAX 10000
 
 static const char *field_of(const PGresult *result, int code, const char *otherwise)
@@ -55,10 +56,10 @@ void pg_notice_receive(void *arg, const PGresult *result)
         client->fatal.code = NEAP_ERR_DB_LOST;
         return;
     }
-    size_t bytes = strlen(message);
+    size_t bytes = strnlen(message, NOTE_TEXT_MAX);
 
-    if (!decisive && (client->note_count >= NOTE_MAX ||
-                      client->note_bytes + bytes > NOTE_BYTES_MAX)) {
+    if (!decisive &&
+        (client->note_count >= NOTE_MAX || client->note_bytes + bytes > NOTE_BYTES_MAX)) {
         client->suppressed_count++;
         return;
     }
@@ -68,7 +69,7 @@ void pg_notice_receive(void *arg, const PGresult *result)
 
     note->severity = neap_strdup(field_of(result, PG_DIAG_SEVERITY_NONLOCALIZED, "NOTICE"));
     note->sqlstate = neap_strdup(field_of(result, PG_DIAG_SQLSTATE, ""));
-    note->message = neap_strdup(message);
+    note->message = neap_strndup(message, bytes);
     note->source = neap_strdup(source);
     append(client, note);
 }

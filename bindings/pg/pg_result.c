@@ -12,6 +12,8 @@
 
 #include "host/base/memory.h"
 
+#define WORDS_MAX 16384 /* of each field of a server's error */
+
 static const struct {
     const char *sqlstate; /* or a class of two characters */
     enum neap_error_code code;
@@ -46,6 +48,12 @@ bool pg_result_is_fatal(const PGresult *result)
     return severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
 }
 
+/* A server's words may be a script's own, and a hundred megabytes long. */
+static int shown(const char *words)
+{
+    return (int)strnlen(words, WORDS_MAX);
+}
+
 static enum neap_error_code classify(const char *sqlstate, const char *message, const char **words)
 {
     /* A class of lost connections, but this one lives on: the count of parameters. */
@@ -71,7 +79,7 @@ static void add_line(struct neap_buffer *text, const char *label, const char *wo
     if (text->length)
         neap_buffer_add_char(text, '\n');
     neap_buffer_add_text(text, label);
-    neap_buffer_add_text(text, words);
+    neap_buffer_add(text, words, (size_t)shown(words));
 }
 
 /* The server's hint mends a statement; what it says of a deadlock ("See server log")
@@ -90,7 +98,7 @@ static void set_detail(const PGresult *result, const char *own_words, struct nea
     if (text.length)
         neap_error_detail(err, "%s", neap_buffer_text(&text));
     if (hint && !has_next)
-        neap_error_hint(err, "%s", hint);
+        neap_error_hint(err, "%.*s", shown(hint), hint);
     neap_buffer_clear(&text);
 }
 
@@ -120,7 +128,7 @@ void pg_error_from_result(const PGresult *result, const char *sql, struct neap_e
     message = message ? message : "the server refused a statement";
     enum neap_error_code code = classify(sqlstate, message, &words);
 
-    neap_error_set(err, code, "%s", words ? words : message);
+    neap_error_set(err, code, "%.*s", shown(words ? words : message), words ? words : message);
     neap_error_sqlstate(err, sqlstate);
     set_detail(result, words ? message : NULL, err);
     if (sql)

@@ -17,6 +17,9 @@
 
 #define SHOWN_BEFORE 60 /* characters of a long SQL line before the caret */
 #define SHOWN_AFTER 40
+/* Of a statement's text, from its beginning: a cut in front could fall inside a
+ * literal, and the redaction would take its inside for code. */
+#define SQL_MAX 65536
 
 static const struct neap_error_row rows[] = {
 #define NEAP_ERROR(name, code, exit, summary, next) {#name, code, exit, summary, next},
@@ -105,8 +108,9 @@ void neap_error_sql(struct neap_error *err, const char *sql, int position)
 {
     if (!err)
         return;
-    replace(&err->sql, neap_strdup(sql));
-    err->sql_position = position > 0 ? position : 0;
+    size_t length = sql == NULL ? 0 : strlen(sql);
+    replace(&err->sql, sql == NULL ? NULL : neap_strndup(sql, length < SQL_MAX ? length : SQL_MAX));
+    err->sql_position = position > 0 && position <= SQL_MAX ? position : 0;
 }
 
 void neap_error_where(struct neap_error *err, const char *file, int line)

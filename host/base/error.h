@@ -59,7 +59,8 @@ void neap_error_detail(struct neap_error *err, const char *format, ...)
 void neap_error_hint(struct neap_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void neap_error_sqlstate(struct neap_error *err, const char *sqlstate);
-/* `position` is libpq's: 1-based, in characters; 0 when unknown. */
+/* `position` is libpq's: 1-based, in characters; 0 when unknown. Keeps the first
+ * 64 KiB of a longer text, and no position behind them. */
 void neap_error_sql(struct neap_error *err, const char *sql, int position);
 void neap_error_where(struct neap_error *err, const char *file, int line);
 void neap_error_traceback(struct neap_error *err, const char *traceback);

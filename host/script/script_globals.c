@@ -152,7 +152,7 @@ static int sandbox_print(lua_State *L)
         luaL_addvalue(&text);
     }
     luaL_pushresult(&text);
-    neap_log(NEAP_LOG_INFO, "script.print", "%s", lua_tostring(L, -1));
+    neap_script_say(NEAP_LOG_INFO, "script.print", lua_tostring(L, -1));
     return 0;
 }
 

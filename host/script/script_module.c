@@ -4,10 +4,21 @@
  * units. It touches no server.
  */
 #include <lauxlib.h>
+#include <string.h>
 
 #include "host/base/clock.h"
 #include "host/base/log.h"
 #include "host/script/script_state.h"
+
+#define LINE_MAX_BYTES 16384 /* of what a script says at once; the log holds it several times */
+
+void neap_script_say(enum neap_log_level level, const char *event, const char *text)
+{
+    size_t length = strnlen(text, LINE_MAX_BYTES + 1);
+    bool is_cut = length > LINE_MAX_BYTES;
+    neap_log(level, event, "%.*s%s", (int)(is_cut ? LINE_MAX_BYTES : length), text,
+             is_cut ? " … (cut)" : "");
+}
 
 static int module_log(lua_State *L)
 {
@@ -16,7 +27,7 @@ static int module_log(lua_State *L)
                                                  NEAP_LOG_DETAIL, NEAP_LOG_DEBUG};
     int level = luaL_checkoption(L, 2, "info", levels);
     luaL_checkany(L, 1);
-    neap_log(values[level], "script.log", "%s", luaL_tolstring(L, 1, NULL));
+    neap_script_say(values[level], "script.log", luaL_tolstring(L, 1, NULL));
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "bindings/glue/glue.h"
+#include "host/base/log.h"
 #include "host/script/script.h"
 
 #define NEAP_SCRIPT_GRACE_MS 2000
@@ -81,6 +82,9 @@ void neap_script_stop_recheck(lua_State *L);
 bool neap_script_watch_begin(struct neap_script_state *state, int64_t cpu_limit_ms,
                              struct neap_error *err);
 void neap_script_watch_end(struct neap_script_state *state);
+
+/* What a script says, as one line of the log, cut at 16 KiB. */
+void neap_script_say(enum neap_log_level level, const char *event, const char *text);
 
 /* Each pushes what its name says; they raise. */
 void neap_script_globals_push(lua_State *L);   /* the frozen globals, from an open stock library */
