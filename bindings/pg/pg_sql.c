@@ -32,6 +32,10 @@
  * no handler yet for its own error. Both crash. */
 static const char parser[] = "libpg_query";
 
+/* A tree takes hundreds of times its text in memory that no cap counts, and time
+ * in which no stop is heard. */
+#define PARSE_MAX_BYTES (1024 * 1024)
+
 struct cache_slot {
     char *text;
     size_t length;
@@ -204,7 +208,8 @@ static bool classify(const char *sql, size_t length, struct pg_sql_class *out,
 {
     bool ok = false;
     *out = (struct pg_sql_class){.verb = "statement"};
-    if (is_too_deep(sql, length) || !classify_parsed(sql, out, &ok, err))
+    bool by_words = length > PARSE_MAX_BYTES || is_too_deep(sql, length);
+    if (by_words || !classify_parsed(sql, out, &ok, err))
         ok = classify_words(sql, length, out, err);
     return ok;
 }
