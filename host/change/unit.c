@@ -360,11 +360,11 @@ static bool wait_for_retry(struct neap_change *change, const struct neap_unit *u
 }
 
 /* A server that answered neither the statement nor its cancel is closed; what
- * ended the run is still the signal. */
-static void blame_signal(struct neap_change *change, struct neap_error *err)
+ * ended the run is still the signal, or the deadline. */
+static void blame_stop(struct neap_change *change, struct neap_error *err)
 {
     struct neap_error lost = {0};
-    if (change->run->stop_signal == 0 || err->code != NEAP_ERR_DB_LOST)
+    if (change->run->stop.code == NEAP_OK || err->code != NEAP_ERR_DB_LOST)
         return;
     neap_error_move(&lost, err);
     neap_run_check(change->run, err);
@@ -388,7 +388,7 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
         outcome->duration_ms = neap_clock_ms() - began_ms;
         if (done)
             break;
-        blame_signal(change, err);
+        blame_stop(change, err);
         if (err->code == NEAP_ERR_COMMIT_UNKNOWN || err->code == NEAP_ERR_STEP_PARTIAL ||
             err->code == NEAP_ERR_STEP_DOUBT)
             outcome->unchanged = false;
