@@ -154,6 +154,13 @@ static const char *const attempts_sql[] = {
     "    raise exception 'the record was not announced by the host' using errcode = 'NP003',\n"
     "      detail = format('It is %s of %s.', new_action, new_id);\n"
     "  end if;\n"
+    /* A trigger that a script put there may have changed it. */
+    "  if not exists (select from neap.history h where h.attempt = new_attempt\n"
+    "      and h.id = new_id and h.action = new_action and h.token_hash is not distinct\n"
+    "      from new_token) then\n"
+    "    raise exception 'the history row was not kept as it was written'\n"
+    "      using errcode = 'NP003', detail = 'Look for a trigger on neap.history.';\n"
+    "  end if;\n"
     "  if settles then\n"
     "    update neap.step s set settled = true\n"
     "      where not s.settled and ltrim(s.id, '0') = ltrim(new_id, '0');\n"
