@@ -9,6 +9,7 @@ files["lib/**"] = { read_globals = contract }
 files["runbooks/**"] = { read_globals = contract }
 files["stdlib/neap/**"] = { read_globals = contract }
 files["stdlib/neap/_meta/**"] = { ignore = { "." } }
+files["stdlib/selftest/*.lua"] = { read_globals = contract }
 files["tests/e2e/**"] = { std = "+busted" }
 files["tests/fault/**"] = { std = "+busted" }
 files["tests/spec/**"] = { std = "+busted", read_globals = contract }

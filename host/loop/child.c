@@ -41,6 +41,7 @@ struct neap_child {
     struct neap_child_opts opts;
     struct neap_loop *loop;
     struct neap_child_result *result;
+    char *name;               /* of the program, for what a wait says */
     struct neap_timer *timer; /* where the kernel has no pidfd */
     struct stream in, out, err, end;
     const char *input; /* what is still to be fed */
@@ -53,8 +54,10 @@ struct neap_child {
 
 static void release(struct neap_child *child)
 {
-    if (child->finished && child->handle_count == 0)
-        free(child);
+    if (!child->finished || child->handle_count > 0)
+        return;
+    free(child->name);
+    free(child);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -220,12 +223,11 @@ static void end_group(struct neap_child *child, const char *what)
 
 static bool wait_for(struct neap_child *child, struct neap_error *err)
 {
-    const char *what = neap_path_name(child->opts.argv[0]);
     struct neap_wait wait = {.done = neap_child_is_over,
                              .arg = child,
                              .deadline_ms = child->opts.deadline_ms,
                              .cleanup = child->opts.cleanup,
-                             .what = child->opts.inherit ? NULL : what};
+                             .what = child->opts.inherit ? NULL : child->name};
 
     return neap_loop_wait(child->loop, &wait, err);
 }
@@ -270,6 +272,8 @@ bool neap_child_begin(struct neap_loop *loop, const struct neap_child_opts *opts
         return false;
     struct neap_child *child = neap_alloc(sizeof *child);
     child->opts = *opts;
+    child->opts.argv = child->opts.env = NULL; /* they may be gone by then */
+    child->name = neap_strdup(neap_path_name(opts->argv[0]));
     child->loop = loop;
     child->result = result;
     child->output_max = opts->output_max ? opts->output_max : OUTPUT_DEFAULT;
@@ -286,7 +290,7 @@ void neap_child_end(struct neap_child *child)
     struct stream *outputs[] = {&child->out, &child->err};
 
     if (!reap(child))
-        end_group(child, neap_path_name(child->opts.argv[0]));
+        end_group(child, child->name);
     neap_timer_end(child->timer);
     for (size_t i = 0; i < 2; i++)
         if (outputs[i]->fd >= 0 && !uv_is_closing((uv_handle_t *)&outputs[i]->poll))

@@ -39,8 +39,8 @@ bool neap_child_run(struct neap_loop *loop, const struct neap_child_opts *opts,
 
 /* The same in two halves, for several children at once: `begin` starts it and does
  * not wait; opts->deadline_ms is the caller's to keep, and `inherit` is for
- * neap_child_run alone. `result` is the caller's until `end`; opts->argv[0] and
- * stdin_text are borrowed until then. */
+ * neap_child_run alone. `result` is the caller's until `end`; stdin_text is borrowed
+ * until then. */
 struct neap_child;
 bool neap_child_begin(struct neap_loop *loop, const struct neap_child_opts *opts,
                       struct neap_child_result *result, struct neap_child **out,
