@@ -75,6 +75,8 @@ local function succeeding(p)
     { "audit show", { "audit", "show" }, { "events" } },
     { "audit keygen", { "audit", "keygen", p.temp .. "/key" }, { "secret_key", "public_key" } },
     { "doctor", { "doctor" }, { "settings", "checks" } },
+    { "selftest limits", { "selftest", "limits", "--only", "tx.spelling-01" },
+      { "limits", "held", "failed", "seconds" } },
     { "help", { "help", "json" }, { "topic", "text" } },
     { "version", { "version" }, { "neap", "libraries" } },
     { "scratch start", { "scratch", "start" }, { "running", "url" } },
