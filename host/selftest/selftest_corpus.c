@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <fnmatch.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,10 +76,13 @@ static bool is_there(const json_t *cases, const json_t *entry)
 static bool add_file(struct neap_loop *loop, json_t *cases, const char *path, const char *text,
                      size_t length, struct neap_error *err)
 {
-    json_t *list = NULL, *entry;
+    const struct neap_source_file file = {
+        .path = (char *)(uintptr_t)path, .text = (char *)(uintptr_t)text, .length = length};
+    json_t *list = NULL, *unset = NULL, *entry;
     size_t i;
-    if (!neap_script_config(loop, path, text, length, &list, err))
+    if (!neap_script_config(loop, &file, &list, &unset, err))
         return false;
+    json_decref(unset);
     bool good = true;
     json_array_foreach(list, i, entry)
     {

@@ -33,6 +33,13 @@ local function journal_of(p)
 end
 
 return {
+  ["selftest.failed"] = {
+    { run = function(p)
+        p:write("corpus/own.lua", "return { { id = 'a', attempt = 'x', expect = '0', brief = true, "
+          .. "up = 'error [[x]]' } }")
+        return p:neap({ "selftest", "limits", "--corpus", p:path "corpus", "--json" })
+      end, at = false, says = "1 of 1 limits did not hold", hint = "neap doctor" },
+  },
   ["usage.arguments"] = {
     { run = function(p) return p:neap "up --drry-run --json" end, at = false,
       says = "unknown option --drry-run", hint = "Did you mean --dry-run?" },
