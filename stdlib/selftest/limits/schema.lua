@@ -2,7 +2,7 @@
 --
 -- Attempts on neap's own schema. The scratch server's role is a superuser and owns
 -- it, so little is prevented here: `expect` says what is, `audit` what the chain
--- tells afterwards. With roles as `neap help roles` has them, the server refuses
+-- tells afterwards. With roles as `neap help security` has them, the server refuses
 -- all of it.
 local list = {
   -- Prevented: nothing of the script stays.
