@@ -265,6 +265,18 @@ static int expectation_failed(lua_State *L)
 
 /* ---- the rows ---- */
 
+/* Values for parameters: db has them, and so has require "neap.pg", for a module of
+ * lib/ that is given no db. */
+/* clang-format off */
+#define VALUE_FUNCTIONS                                                                \
+    {"array", NEAP_EFFECT_PURE, pg_lua_array, "list: table", "string",                 \
+     "Writes a list as an array parameter."},                                          \
+    {"json", NEAP_EFFECT_PURE, pg_lua_json, "value: any, opts?: neap.pg.JsonOpts",     \
+     "string", "Writes a Lua value as a JSON parameter."},                             \
+    {"bytea", NEAP_EFFECT_PURE, pg_lua_bytea, "bytes: string", "neap.pg.Bytea",        \
+     "Marks a string as bytes, for a bytea parameter."}
+/* clang-format on */
+
 static const struct glue_function conn_functions[] = {
     {"exec", NEAP_EFFECT_TX, pg_lua_exec, "sql: string, ...: neap.pg.Param", "integer",
      "Runs one statement and gives the number of rows it affected."},
@@ -289,12 +301,7 @@ static const struct glue_function conn_functions[] = {
      "Quotes an identifier, or several as one qualified name."},
     {"literal", NEAP_EFFECT_PURE, conn_literal, "text: string", "string",
      "Quotes a text as an SQL literal, where parameters are not allowed."},
-    {"array", NEAP_EFFECT_PURE, pg_lua_array, "list: table", "string",
-     "Writes a list as an array parameter."},
-    {"json", NEAP_EFFECT_PURE, pg_lua_json, "value: any, opts?: neap.pg.JsonOpts", "string",
-     "Writes a Lua value as a JSON parameter."},
-    {"bytea", NEAP_EFFECT_PURE, pg_lua_bytea, "bytes: string", "neap.pg.Bytea",
-     "Marks a string as bytes, for a bytea parameter."},
+    VALUE_FUNCTIONS,
     {"listen", NEAP_EFFECT_WRITE, pg_lua_listen, "channel: string", "nil",
      "Begins to listen on a channel."},
     {"unlisten", NEAP_EFFECT_WRITE, pg_lua_unlisten, "channel?: string", "nil",
@@ -332,12 +339,7 @@ const struct glue_class pg_lua_rows = {"neap.pg.Rows", "The rows of db:rows, as 
                                        sizeof(struct rows_handle)};
 
 static const struct glue_function module_functions[] = {
-    {"bytea", NEAP_EFFECT_PURE, pg_lua_bytea, "bytes: string", "neap.pg.Bytea",
-     "Marks a string as bytes, for a bytea parameter."},
-    {"array", NEAP_EFFECT_PURE, pg_lua_array, "list: table", "string",
-     "Writes a list as an array parameter."},
-    {"json", NEAP_EFFECT_PURE, pg_lua_json, "value: any, opts?: neap.pg.JsonOpts", "string",
-     "Writes a Lua value as a JSON parameter."},
+    VALUE_FUNCTIONS,
     {"decode_json", NEAP_EFFECT_PURE, pg_lua_decode_json, "text: string", "any",
      "Reads JSON: integers stay integers, other numbers are strings, null is neap.null."},
     {"decode_array", NEAP_EFFECT_PURE, pg_lua_decode_array, "text: string", "table",
