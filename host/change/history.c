@@ -28,24 +28,27 @@
     " and a.run_id operator(pg_catalog.=) h.run_id"
 
 /* AccessShare on the five tables, in one snapshot: the one row of meta, the rows of
- * history (forged when no attempt was announced for it), and the migrations of which
- * a step is unsettled and not undone. What sorting and picking there is to do is done
+ * history (forged when no attempt was announced for it), and the migrations that have
+ * unsettled steps: one that is not undone, or (what a down that stopped leaves of an
+ * applied one) undone ones alone. What sorting and picking there is to do is done
  * here: the server would sort texts. */
-#define SQL_LOAD(kind, announced)                                                                \
-    "select 'm', m.version::pg_catalog.int8, coalesce((select e.hash from neap.event e"          \
-    " order by e.position desc limit 1), ''), m.environment, " NO_TEXT ", " NO_TEXT ", " NO_TEXT \
-    ", " NO_TEXT ", " NO_TEXT ", " NO_TEXT " from neap.meta m"                                   \
-    " union all"                                                                                 \
-    " select " kind ", h.seq, h.id, h.name, h.action, pg_catalog.encode(h.exact_hash, 'hex'),"   \
-    " pg_catalog.encode(h.token_hash, 'hex'), h.run_id, h.actor, " AT                            \
-    " from neap.history h" announced " union all"                                                \
-    " (select distinct on (t.id) 'p', 0::pg_catalog.int8, t.id, '', '', " NO_TEXT ","            \
-    " pg_catalog.encode(t.token_hash, 'hex'), t.run_id, " NO_TEXT ", " STEP_AT " from"           \
-    " (select distinct on (s.id, s.step_index) s.id, s.state, s.token_hash, s.run_id,"           \
-    " s.recorded_at from neap.step s where not s.settled"                                        \
-    " order by s.id, s.step_index, s.seq desc) t"                                                \
-    " where t.state operator(pg_catalog.<>) 'undone'::pg_catalog.text"                           \
-    " order by t.id, t.recorded_at desc)"
+#define SQL_LOAD(kind, announced)                                                                  \
+    "select 'm', m.version::pg_catalog.int8, coalesce((select e.hash from neap.event e"            \
+    " order by e.position desc limit 1), ''), m.environment, " NO_TEXT ", " NO_TEXT ", " NO_TEXT   \
+    ", " NO_TEXT ", " NO_TEXT ", " NO_TEXT " from neap.meta m"                                     \
+    " union all"                                                                                   \
+    " select " kind ", h.seq, h.id, h.name, h.action, pg_catalog.encode(h.exact_hash, 'hex'),"     \
+    " pg_catalog.encode(h.token_hash, 'hex'), h.run_id, h.actor, " AT                              \
+    " from neap.history h" announced " union all"                                                  \
+    " (select distinct on (t.id) case when t.state operator(pg_catalog.=) 'undone' then 'u' else " \
+    "'p' end,"                                                                                     \
+    " 0::pg_catalog.int8, t.id, '', '', " NO_TEXT ","                                              \
+    " pg_catalog.encode(t.token_hash, 'hex'), t.run_id, " NO_TEXT ", " STEP_AT " from"             \
+    " (select distinct on (s.id, s.step_index) s.id, s.state, s.token_hash, s.run_id,"             \
+    " s.recorded_at from neap.step s where not s.settled"                                          \
+    " order by s.id, s.step_index, s.seq desc) t"                                                  \
+    " order by t.id, t.state operator(pg_catalog.=) 'undone'::pg_catalog.text,"                    \
+    " t.recorded_at desc)"
 
 static const char sql_load[] =
     SQL_LOAD("case when a.attempt is null then 'f' else 'h' end", ANNOUNCED);
@@ -70,7 +73,7 @@ static const char sql_mark[] =
     "update neap.meta set environment = $1::pg_catalog.text where environment is null";
 
 /* What a line is: 'm' meta (seq the version, id the head, name the environment),
- * 'h' history, 'f' history that is forged, 'p' partial. */
+ * 'h' history, 'f' history that is forged, 'p' partial, 'u' partial if applied. */
 enum load_column {
     LOAD_KIND,
     LOAD_SEQ,
@@ -213,7 +216,13 @@ static bool is_kind(const struct pg_op *op, int row, char kind)
     return pg_cell(op, row, LOAD_KIND)[0] == kind;
 }
 
-/* A migration that was never recorded as a whole has no row but this. */
+static bool is_unsettled(const struct pg_op *op, int row)
+{
+    return is_kind(op, row, 'p') || is_kind(op, row, 'u');
+}
+
+/* A migration that was never recorded as a whole has no row but this. When all of its
+ * steps were undone it is as if it had never begun, unless history says applied. */
 static void mark_partial(const struct pg_op *op, int row, struct neap_history *out)
 {
     const char *id = pg_cell(op, row, LOAD_ID);
@@ -221,6 +230,8 @@ static void mark_partial(const struct pg_op *op, int row, struct neap_history *o
     for (size_t i = 0; found == NULL && i < out->count; i++)
         if (compare_ids(out->rows[i].id, id) == 0)
             found = &out->rows[i];
+    if (is_kind(op, row, 'u') && (found == NULL || found->state != NEAP_STATE_APPLIED))
+        return;
     if (found == NULL) {
         found = &out->rows[out->count++];
         read_row(op, row, false, found);
@@ -244,7 +255,7 @@ static bool read_rows(const struct pg_op *op, bool all, struct neap_history *out
     for (int row = 0; known && row < count; row++) {
         if (is_kind(op, row, 'm'))
             known = read_meta(op, row, out, err);
-        else if (!is_kind(op, row, 'p'))
+        else if (!is_unsettled(op, row))
             read_row(op, row, all, &out->rows[out->count++]);
     }
     if (known && !out->installed) { /* a schema without its one meta row is not ours */
@@ -261,7 +272,7 @@ static bool read_rows(const struct pg_op *op, bool all, struct neap_history *out
     sort_rows(out);
     drop_earlier_spellings(out);
     for (int row = 0; row < count; row++)
-        if (is_kind(op, row, 'p'))
+        if (is_unsettled(op, row))
             mark_partial(op, row, out);
     sort_rows(out);
     return true;

@@ -119,6 +119,31 @@ describe("steps", function()
     p:expect { "audit", "verify" }
   end)
 
+  -- No step is in doubt then: each was undone wholly, or is as `up` left it.
+  for place, refused in pairs {
+    ["between two steps"] = "on neap.step for each row when (new.state = 'undo'"
+      .. " and new.step_index = 0)",
+    ["behind the last step"] = "on neap.history for each row when (new.action = 'undo')",
+  } do
+    it("whose down stopped " .. place .. " are halfway, and go on", function()
+      local p = project()
+      p:expect { "up" }
+      p:query("create function refuse() returns trigger language plpgsql as"
+        .. " $$ begin raise exception 'not now'; end $$;"
+        .. " create trigger refuse before insert " .. refused .. " execute function refuse()")
+      p:expect({ "down" }, 9)
+      p:query "drop function refuse cascade"
+      assert.equal("f", p:value "select to_regclass('public.two') is not null")
+      assert.truthy(p:expect({ "status" }).out:find("1 halfway", 1, true))
+      p:expect { "resume" } -- the way it was going
+      assert.equal("none", index_state(p))
+      assert.equal("0", p:value "select count(*) from neap.step where not settled")
+      p:expect { "up" }
+      assert.equal("true", index_state(p))
+      assert.equal("t", p:value "select to_regclass('public.two') is not null")
+    end)
+  end
+
   it("halfway without their file name the ways out", function()
     local p = project(nil, 'error "broken"')
     assert.equal(9, p:neap({ "up" }).status)
