@@ -14,6 +14,11 @@
 #endif
 #endif
 
+/* Ends the process with `status` now: no atexit handler, no stdio buffer is written.
+ * For signal handlers, children that could not exec, and threads that must not
+ * wait for another one. */
+_Noreturn void neap_exit_now(int status);
+
 /* From here on a crash (a bad access, a failed assert, a library's abort) ends the
  * process with status 70 and one line on stderr, as running out of memory does:
  * the server rolls back, and the next run settles what was in doubt. Sanitizers

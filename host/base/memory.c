@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/base/crash.h"
+
 #define EXIT_BUG 70
 
 void neap_memory_open(void)
@@ -26,7 +28,7 @@ _Noreturn void neap_memory_end(void)
     ssize_t ignored = write(STDERR_FILENO, words, sizeof words - 1);
 
     (void)ignored;
-    _exit(EXIT_BUG);
+    neap_exit_now(EXIT_BUG);
 }
 
 void *neap_alloc(size_t size_bytes)

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/base/crash.h"
+
 static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 #define NUMBER_COUNT (sizeof numbers / sizeof *numbers)
 
@@ -39,7 +41,7 @@ static void end_at_once(int number)
 {
     if (state.has_terminal)
         tcsetattr(STDIN_FILENO, TCSANOW, &state.terminal);
-    _exit(128 + number);
+    neap_exit_now(128 + number);
 }
 
 /* A repeat within NEAP_SIGNAL_AGAIN_MS is the same wish said twice. */

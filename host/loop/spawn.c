@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/base/crash.h"
 #include "host/base/memory.h"
 
 #define GROUP_MAX 256
@@ -135,7 +136,7 @@ static _Noreturn void fail_child(const struct plan *plan, const char *step)
     memcpy(report.step, step, strnlen(step, sizeof report.step - 1));
     ignored = write(plan->report[1], &report, sizeof report);
     (void)ignored;
-    _exit(127);
+    neap_exit_now(127);
 }
 
 static void reset_signals(void)
@@ -178,7 +179,7 @@ static void tie_to_parent(const struct plan *plan)
         return;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != plan->parent)
-        _exit(127); /* it died before the wish was made */
+        neap_exit_now(127); /* it died before the wish was made */
 }
 
 static void set_streams(const struct plan *plan)

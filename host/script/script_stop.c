@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "host/base/clock.h"
+#include "host/base/crash.h"
 #include "host/base/log.h"
 #include "host/script/script_state.h"
 
@@ -127,7 +128,7 @@ static void end_process(void)
         status = 124; /* nothing else to do: stderr is gone */
     if (watch.last_word != NULL)
         status = watch.last_word(watch.last_word_arg);
-    _exit(status);
+    neap_exit_now(status);
 }
 
 /* Under the lock. Signals what is due; returns when to look again. */

@@ -6,6 +6,7 @@
 -- that allocates. Long: every n, and n after which every allocation fails.
 local e2e = require "harness"
 local process = e2e.process
+local whole = require "whole"
 
 local long = os.getenv "NEAP_FAULT" == "long"
 
@@ -21,42 +22,6 @@ local function library()
   return shim
 end
 
--- A transactional Lua file, a SQL file, and steps with an index built concurrently.
-local function project()
-  local p = e2e.project()
-  p:write("neap.lua", "return { environments = { default = { url = env 'DATABASE_URL' } } }")
-  p:write("lib/names.lua", "return { users = 'users' }")
-  p:write("migrations/0001_users.lua", [[
-local names = require "names"
-return migration {
-  summary = "Users",
-  up = function(db)
-    db:exec("create table " .. db:ident(names.users) .. " (id bigint primary key, name text)")
-    for i = 1, 5 do db:exec("insert into users values ($1, $2)", i, "name " .. i) end
-    for row in db:rows "select id, name from users" do assert(#row.name > 0) end
-  end,
-  verify = function(db, expect)
-    expect.table "public.users"
-    expect.equal(db:value "select count(*) from users", 5)
-  end,
-  down = function(db) db:exec "drop table users" end,
-}]])
-  p:write_sql("0002_products.sql", "create table products (id int primary key)",
-    "select count(*) = 0 from products", "drop table products")
-  p:write("migrations/0003_orders.lua", [[
-return migration { summary = "Orders", transaction = false, steps = {
-  { name = "table",
-    up = function(db) db:exec "create table orders (id int, user_id bigint)" end,
-    verify = function(_, expect) expect.table "public.orders" end,
-    down = function(db) db:exec "drop table orders" end },
-  { name = "index",
-    up = function(db) db:exec "create index concurrently orders_user on orders (user_id)" end,
-    verify = function(_, expect) expect.index("public.orders_user", { valid = true }) end,
-    down = function(db) db:exec "drop index concurrently orders_user" end },
-} }]])
-  return p
-end
-
 -- `up` with the n-th allocation failing, of those that `from` asks for (nil: any):
 -- its result, and what the report says.
 local function up_failing_at(p, n, from, mode)
@@ -68,54 +33,13 @@ local function up_failing_at(p, n, from, mode)
   return r, process.read(report) or ""
 end
 
--- Of each migration: is it applied (as the history says), is its table there. The
--- inner query is text, because the history may not be there yet.
-local state_sql = [[
-  with applied(ids) as (select case when to_regclass('neap.history') is not null then
-    query_to_xml('select distinct on (id) id, action from neap.history order by id, seq desc',
-      true, true, '')::text else '' end)
-  select string_agg(left((ids ~ (lpad(o::text, 4, '0') || '</id>\s*<action>apply'))::text, 1)
-    || left((to_regclass('public.' || t) is not null)::text, 1), ' ' order by o)
-  from applied, unnest(array['users', 'products', 'orders']) with ordinality u(t, o)]]
-
-local function state(p)
-  return p:value(state_sql)
-end
-
--- Runs on until nothing is left, as the exit status says; the last result.
-local function run_again(p)
-  local r = p:neap { "up" }
-  if r.status == 9 then
-    r = p:neap { "resume" }
-    r = r.status == 0 and p:neap { "up" } or r
-  end
-  return r
-end
-
--- Each applied once, effects there, nobody holds the lease (it is released, or its
--- holder's backend is gone), and the audit verifies.
-local function check_whole(p, place)
-  assert.equal("tt tt tt", state(p), place)
-  assert.equal("1 1 1 5 t", p:value [[
-    select (select string_agg(n::text, ' ' order by id) from (select id, count(*) n
-        from neap.history where action = 'apply' group by id) h)
-      || ' ' || (select count(*) from users) || ' ' || (select left(indisvalid::text, 1)
-        from pg_index where indexrelid = 'orders_user'::regclass)]], place)
-  assert(process.await(10, function()
-    return p:value [[select count(*) from neap.lease l join pg_stat_activity a
-      on a.pid = l.backend_pid where l.released_at is null]] == "0"
-  end), place)
-  local audit = p:neap "audit verify"
-  assert.equal(0, audit.status, place .. audit.out .. audit.err)
-end
-
 -- One trial on a database of its own.
 local function trial(n, from, mode, seen)
-  local p = project()
+  local p = whole.project()
   local r, report = up_failing_at(p, n, from, mode)
   local place = ("allocation %d of %s (%s): %sexit %d\n%s%s"):format(n, from or "any", mode, report,
     r.status, r.out, r.err)
-  local first, second = state(p):match "^(%S+) (%S+)"
+  local first, second = whole.state(p):match "^(%S+) (%S+)"
   seen[r.status] = (seen[r.status] or 0) + 1
   assert(r.status < 124, "crashed or hung: " .. place)
   assert.is_nil(r.err:find("internal.bug", 1, true), place)
@@ -125,20 +49,20 @@ local function trial(n, from, mode, seen)
   -- Its own code never crashes; libpg_query 15 does where it finds no memory.
   assert(not r.err:find "neap crashed" or r.err:find "neap crashed %(signal %d+%) in libpg_query",
     place)
-  assert(r.status ~= 0 or state(p) == "tt tt tt", "done without its effects: " .. place)
-  local again = run_again(p)
+  assert(r.status ~= 0 or whole.state(p) == "tt tt tt", "done without its effects: " .. place)
+  local again = whole.run_again(p)
   assert.equal(0, again.status, place .. "\nagain: " .. again.out .. again.err)
-  check_whole(p, place)
+  whole.check(p, place)
   e2e.clean()
   e2e.psql("postgres", ("drop database %s with (force)"):format(p.database))
 end
 
 -- How many allocations of a whole run count.
 local function count(from)
-  local p = project()
+  local p = whole.project()
   local r, report = up_failing_at(p, 0, from, "once")
   assert.equal(0, r.status, r.err)
-  check_whole(p, report)
+  whole.check(p, report)
   e2e.clean()
   return assert(tonumber(report:match "count (%d+)"), report)
 end
@@ -154,18 +78,8 @@ local askers = {
   { from = "libz", short = 3 },
 }
 
--- `size` numbers spread over 1..total, or all of them.
-local function spread(total, size)
-  local list = {}
-  size = math.min(size or total, total)
-  for i = 1, size do
-    list[i] = 1 + (i - 1) * total // size + math.random(0, total // size - 1)
-  end
-  return list
-end
-
 local function try_all(total, size, from, mode)
-  local seen, list = {}, spread(total, size)
+  local seen, list = {}, whole.spread(total, size)
   for _, n in ipairs(list) do
     trial(n, from, mode, seen)
   end

@@ -25,6 +25,7 @@ local e2e = {
 }
 e2e.bin = os.getenv "NEAP_BIN" or e2e.build .. "/neap"
 e2e.sanitized = (os.getenv "NEAP_SANITIZE" or "") ~= ""
+e2e.covered = os.getenv "NEAP_PRESET" == "coverage" -- its lines are counted
 
 local quote = process.quote
 local services = e2e.root .. "/tests/e2e/support/services.sh"

@@ -1,0 +1,121 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Something happens at the n-th statement that neap sends, or at the n-th call it makes
+-- on a file (call_fault.c), of a whole `up` and a whole `down`: the connection is lost,
+-- the server refuses, a lock is not got, neap is told to stop, the disk is full. Then
+-- promises 1 and 2 hold: a transactional migration is whole or not there, success is
+-- never said without its effects, and the next run ends with each applied once.
+-- Short: a spread over all n. Long, and where lines are counted: every n.
+local e2e = require "harness"
+local process = e2e.process
+local whole = require "whole"
+
+local every = os.getenv "NEAP_FAULT" == "long" or e2e.covered
+
+local shim -- the preloaded library of this busted process
+
+local function library()
+  if not shim then
+    shim = e2e.cluster().dir .. "/call_fault.so"
+    assert(os.execute(('%s -D_GNU_SOURCE -O1 -shared -fPIC -I"$(pg_config --includedir)"'
+      .. " -o %s %s"):format(os.getenv "CC" or "cc", process.quote(shim),
+      process.quote(e2e.root .. "/tests/fault/support/call_fault.c"))))
+  end
+  return shim
+end
+
+local commands = {
+  up = { "up", "--timeout", "30s" },
+  down = { "down", "3", "--reason", "test", "--timeout", "30s" },
+}
+
+-- The command with something at the n-th call: its result, and the report.
+local function run_with_fault(p, command, mode, n)
+  local report = p.temp .. "/calls"
+  os.remove(report)
+  local r = p:neap(commands[command], { env = { LD_PRELOAD = library(), CALL_FAULT_MODE = mode,
+    CALL_FAULT_AT = tostring(n), CALL_FAULT_REPORT = report } })
+  return r, process.read(report) or ""
+end
+
+local function project_for(command)
+  local p = whole.project()
+  if command == "down" then
+    p:expect { "up" }
+  end
+  return p
+end
+
+local wanted = { up = "tt tt tt", down = "ff ff ff" }
+
+-- One trial on a database of its own.
+local function trial(command, mode, n, seen)
+  local p = project_for(command)
+  local r, report = run_with_fault(p, command, mode, n)
+  local place = ("%s, %s at call %d: %sexit %d\n%s%s"):format(command, mode, n, report, r.status,
+    r.out, r.err)
+  local now = whole.state(p)
+  local first, second = now:match "^(%S+) (%S+)"
+  seen[r.status] = (seen[r.status] or 0) + 1
+  assert(r.status < 124 and r.status ~= 70 or r.status == 143, "crashed or hung: " .. place)
+  assert.is_nil(r.err:find("internal.bug", 1, true), place)
+  assert(first == "tt" or first == "ff", place)
+  assert(second == "tt" or second == "ff", place)
+  assert(r.status == 0 or r.err ~= "", "no message: " .. place)
+  assert(r.status ~= 0 and r.status ~= 16 or now == wanted[command], "not done: " .. place)
+  -- "Nothing changed" is said only where nothing did; what went before is another migration's.
+  assert(r.status ~= 1 or now:match "(%S+)$" ~= "ft", "halfway: " .. place)
+  local again = whole.run_again(p)
+  assert.equal(0, again.status, place .. "\nagain: " .. again.out .. again.err)
+  whole.check(p, place, command == "down")
+  e2e.clean()
+  e2e.psql("postgres", ("drop database %s with (force)"):format(p.database))
+end
+
+-- How many calls a whole command makes.
+local function count(command, mode)
+  local p = project_for(command)
+  local r, report = run_with_fault(p, command, mode, 0)
+  assert.equal(0, r.status, r.err)
+  assert.equal(wanted[command], whole.state(p))
+  e2e.clean()
+  return assert(tonumber(report:match "count (%d+)"), report)
+end
+
+local modes = {
+  { name = "lose", short = 12 },
+  { name = "refuse", short = 12 },
+  { name = "lock", short = 6 },
+  { name = "stop", short = 8 },
+  { name = "unsent", short = 6 },
+  { name = "file", short = 12 },
+  { name = "short", short = 4 },
+}
+
+if not e2e.sanitized then
+  describe("at the n-th call", function()
+    local seed = tonumber(os.getenv "NEAP_SEED") or os.time()
+    math.randomseed(seed)
+    after_each(e2e.clean)
+
+    for _, mode in ipairs(modes) do
+      for _, command in ipairs { "up", "down" } do
+        it(("of `%s` (%s) the run stays honest, and the next one is whole (seed %d)"):format(
+          command, mode.name, seed), function()
+          local total, seen, words = count(command, mode.name), {}, {}
+          local list = whole.spread(total, not every and mode.short)
+          for _, n in ipairs(list) do
+            trial(command, mode.name, n, seen)
+          end
+          for status, times in pairs(seen) do
+            words[#words + 1] = ("exit %d: %d"):format(status, times)
+          end
+          table.sort(words)
+          print(("%s: %d of %d calls (%s): %s"):format(command, #list, total, mode.name,
+            table.concat(words, ", ")))
+          assert(seen[0] ~= #list, "none of them was felt")
+        end)
+      end
+    end
+  end)
+end
