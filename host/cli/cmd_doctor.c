@@ -137,6 +137,40 @@ static void check_target_rules(struct doctor *doctor, const struct neap_target *
               "See `neap help security`.");
 }
 
+/* Whether a script could write history itself. */
+static const char sql_may_write[] =
+    "select pg_catalog.has_table_privilege(c.oid, 'insert, update, delete')"
+    " from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+    " where n.nspname = 'neap' and c.relname = 'history'";
+
+static void check_roles(struct doctor *doctor, struct neap_target *target)
+{
+    struct neap_error err = {0};
+    struct pg_op *op = NULL;
+    bool two = target->env->control != NULL;
+    if (two && !neap_target_work(target, &err)) {
+        check_error(doctor, "work", &err);
+        return;
+    }
+    const char *user = two ? target->work_user : target->user;
+    if (!pg_exec_text(two ? target->work : target->control, sql_may_write, 0, NULL, &op, &err)) {
+        check_error(doctor, "roles", &err);
+    } else if (target->superuser || target->env->scratch || pg_rows(op) == 0) {
+        /* said already, of no account, or not known yet */
+    } else if (pg_cell_bool(op, 0, 0)) {
+        char *message = neap_format("scripts run as %s, who may write history", user);
+        check(doctor, "roles", "warning", message, "See `neap help security`.");
+        free(message);
+    } else {
+        char *message = neap_format("scripts run as %s and cannot write history; %s keeps the "
+                                    "books",
+                                    user, target->user);
+        check(doctor, "roles", "ok", message, "");
+        free(message);
+    }
+    pg_op_free(op);
+}
+
 static void check_target(struct doctor *doctor)
 {
     struct neap_cli *cli = doctor->cli;
@@ -153,6 +187,7 @@ static void check_target(struct doctor *doctor)
         return;
     }
     check_identity(doctor, target);
+    check_roles(doctor, target);
     check_target_rules(doctor, target);
     neap_target_close(target);
 }

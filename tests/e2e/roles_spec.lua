@@ -203,7 +203,8 @@ describe("two roles", function()
       as(p, "neap_host")))
     local r = p:expect "-e production up"
     lacks(r.err, "superuser")
-    has(p:expect("-e production doctor").out, "neap_host")
+    has(p:expect("-e production doctor").out,
+      "scripts run as neap_migrator and cannot write history; neap_host keeps the books")
     -- The role that runs the scripts counts, whoever keeps the books.
     p:write("neap.lua", ([[return { environments = { production = {
       url = %q, control = %q, protected = true } } }]]):format(p.url, as(p, "neap_host")))

@@ -24,8 +24,9 @@ struct fixture {
 static int set_up(void **state)
 {
     static const char *const variables[] = {
-        "NEAP_ENV",  "NEAP_TIMEOUT", "NEAP_MEMORY", "NEAP_STATE_DIR", "DATABASE_URL", "PGHOST",
-        "PGSERVICE", "PGDATABASE",   "PGHOSTADDR",  "PGPASSWORD",     "SHOP_URL",
+        "NEAP_ENV",     "NEAP_TIMEOUT", "NEAP_MEMORY", "NEAP_STATE_DIR",
+        "DATABASE_URL", "PGHOST",       "PGSERVICE",   "PGDATABASE",
+        "PGHOSTADDR",   "PGPASSWORD",   "SHOP_URL",    "NEAP_CONTROL_URL",
     };
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -100,7 +101,7 @@ static const char shop[] =
     "  prod = { url = env 'SHOP_URL', protected = true, role = 'migrator', timeout = '45s',\n"
     "           lock_timeout = '250ms', memory = '64MB', pooler = 'transaction',\n"
     "           system_identifier = '7301', database = 'shop' },\n"
-    "  staging = { url = 'service=staging' } } }\n";
+    "  staging = { url = 'service=staging', control = 'service=books' } } }\n";
 
 static void test_project__values(void **state)
 {
@@ -183,6 +184,32 @@ static void test_project__order_of_targets(void **state)
     check_opens(f, (struct neap_project_opts){.env = "scratch"});
     assert_true(f->project.env.scratch);
     assert_null(f->project.env.url);
+}
+
+static void test_project__the_books_have_a_url_of_their_own(void **state)
+{
+    struct fixture *f = *state;
+    write_config(f, shop, 0644);
+    setenv("SHOP_URL", "postgresql:///shop", 1);
+    setenv("NEAP_CONTROL_URL", "postgresql://host:hunter22@db/d", 1);
+    check_opens(f, (struct neap_project_opts){.env = "staging"});
+    assert_string_equal(f->project.env.control, "service=books");
+    check_opens(f, (struct neap_project_opts){.env = "prod"});
+    assert_null(f->project.env.control); /* what names an environment takes none from outside */
+    setenv("DATABASE_URL", "postgresql:///d", 1);
+    check_opens(f, (struct neap_project_opts){0});
+    assert_string_equal(f->project.env.control, "postgresql://host:hunter22@db/d");
+    assert_string_equal(setting(f, "control")->origin, "NEAP_CONTROL_URL");
+    assert_null(strstr(setting(f, "control")->value, "hunter22"));
+    /* A password in it makes the file a secret, as one in url does. */
+    write_config(f,
+                 "return { environments = { a = { url = 'dbname=a',"
+                 " control = 'postgresql://u:hunter23@db/a' } } }",
+                 0644);
+    assert_false(open_with(f, (struct neap_project_opts){.env = "a"}));
+    assert_int_equal(f->err.code, NEAP_ERR_FILE_REFUSED);
+    check_refused(f, "return { environments = { scratch = { control = 'dbname=a' } } }",
+                  NEAP_ERR_CONFIG_INVALID, "takes no control");
 }
 
 static void test_project__no_target(void **state)
@@ -293,6 +320,7 @@ int main(void)
         TEST(test_project__secrets_stay_secret),
         TEST(test_project__order_of_origins),
         TEST(test_project__order_of_targets),
+        TEST(test_project__the_books_have_a_url_of_their_own),
         TEST(test_project__no_target),
         TEST(test_project__mistakes),
         TEST(test_project__password_in_a_readable_file),
