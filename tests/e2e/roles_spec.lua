@@ -324,19 +324,45 @@ describe("a script that runs as neap_migrator", function()
     p:expect "audit verify"
   end)
 
-  it("cannot use an announcement that it comes to know", function()
+  it("cannot use its own announcement without the secret", function()
+    local p = project()
+    p:query "create table hint (attempt uuid, held bigint); grant select on hint to neap_migrator"
+    p:write("migrations/0001_a.lua", [[
+return migration {
+  summary = "told who it is",
+  up = function(db)
+    db:exec "create table a (id bigint primary key)"
+    local rows
+    repeat
+      db:query "select pg_sleep(0.05)"
+      rows = db:query "select attempt::text, held from hint"
+    until #rows == 1
+    db:exec("select neap.record($1, '\\x00', '0001', 'a', 'apply', null, null, null, null, null,"
+      .. " null, null, 0, $2, pg_current_xact_id()::text, false, '{}', '{}', '{}')",
+      rows[1].attempt, rows[1].held)
+  end,
+  verify = function(_, expect) expect.table "public.a" end,
+  down = function(db) db:exec "drop table a" end,
+}]])
+    local run = p:start "up --json"
+    assert(e2e.process.await(20, function()
+      return p:value "select count(*) from pg_stat_activity where wait_event = 'PgSleep'" == "1"
+    end), run:err())
+    p:query "insert into hint select a.attempt, l.token from neap.attempt a, neap.lease l"
+    local r = run:wait(30)
+    assert.equal(5, r.status, r.err)
+    assert.equal("history.forged", e2e.decode(r.out).error.code)
+    assert.equal("0", p:value "select count(*) from neap.history")
+  end)
+
+  it("cannot use one of another run, with the secret", function()
     local p = project()
     p:write("migrations/0001_a.lua", attack "select 1 / 0")
     p:expect("up", 1)
-    local attempt = p:value "select attempt from neap.attempt"
-    local held = p:value "select max(token) + 1 from neap.lease"
-    p:write("migrations/0001_a.lua", attack(record("0001", attempt, held)))
-    assert.equal("history.forged", p:json("up", 5).error.code)
-    -- With the secret it is good only while its run has the lease.
-    p:query(([[insert into neap.attempt (attempt, secret_hash, run_id, id, action)
+    p:query [[insert into neap.attempt (attempt, secret_hash, run_id, id, action)
       select 'aaaaaaaa-2222-4333-8444-555555555555', sha256('\x00'), run_id, '0002', 'apply'
-      from neap.attempt where attempt = '%s']]):format(attempt))
-    held = p:value "select max(token) + 1 from neap.lease"
+      from neap.attempt]]
+    local held = p:value "select max(token) + 1 from neap.lease"
     p:write("migrations/0001_a.lua",
       attack(record("0002", "aaaaaaaa-2222-4333-8444-555555555555", held)))
     assert.equal("history.forged", p:json("up", 5).error.code)
