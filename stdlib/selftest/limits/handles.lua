@@ -87,7 +87,7 @@ local list = {
     "local _ <close> = setmetatable({}, { __close = function() db:exec 'drop table witness' end }) "
     .. "error 'x'", "1 script.error" },
   { "wait-forever", "wait_notification for ever", "db:wait_notification { timeout = '1h' }",
-    { "1 gate.refused", "124 run.deadline" } },
+    "124 run.deadline", nil, "500ms" },
   { "types", "values that SQL has none for", "for _, v in ipairs { print, coroutine.create(print), "
     .. "{}, db } do assert(not pcall(db.exec, db, 'select $1', v)) end", "0" },
   { "params-many", "70,000 parameters", "local t = {} for i = 1, 70000 do t[i] = 1 end "
@@ -183,7 +183,7 @@ return migration {
 }
 for _, case in ipairs(list) do
   cases[#cases + 1] = { id = "handle." .. case[1], attempt = case[2], up = case[3],
-    expect = case[4], holds = case[5] }
+    expect = case[4], holds = case[5], timeout = case[6] }
 end
 for _, case in ipairs(steps) do
   cases[#cases + 1] = { id = "handle." .. case[1], attempt = case[2], file = STEPS:format(case[3]),
