@@ -70,7 +70,9 @@ static void check_secret(const char *text, const PQconninfoOption *option)
     if (strlen(option->val) < SECRET_LENGTH_MIN || strchr(option->val, '*') != NULL)
         return;
     check_registered(text, option->val);
-    if (strcmp(option->keyword, "password") == 0)
+    /* A keyword string's backslashes and quotes together are not claimed: only what
+     * was registered is found there, and it is spelled otherwise. */
+    if (strcmp(option->keyword, "password") == 0 && (strstr(text, "://") || !strchr(text, '\\')))
         check_shape(text, option->val);
 }
 
