@@ -206,6 +206,18 @@ bool neap_tx_look_end(struct neap_tx *tx, struct neap_error *err)
            pg_send_text(tx->work, "release savepoint neap_verify", 0, NULL, err);
 }
 
+/* The run's name, which `reset all` took from a pooler's session: a takeover finds
+ * the sessions of a run by it. */
+static bool send_name(struct neap_tx *tx, struct neap_error *err)
+{
+    char *name = neap_format("neap:%s", tx->change->run->id);
+    const char *params[] = {name};
+    bool sent = pg_send_text(
+        tx->work, "select pg_catalog.set_config('application_name', $1, false)", 1, params, err);
+    free(name);
+    return sent;
+}
+
 /* Takes the script's role and settings off the transaction, so that the records
  * are written by the login role under a search_path of ours. */
 static bool send_own_ground(struct neap_tx *tx, struct neap_error *err)
@@ -215,10 +227,13 @@ static bool send_own_ground(struct neap_tx *tx, struct neap_error *err)
     /* A pooler would give the next client what the script set or listens to. */
     static const char *const pooled[] = {"reset all", "deallocate all", "unlisten *",
                                          "select pg_catalog.pg_advisory_unlock_all()", NULL};
-    if (!tx->change->target->direct)
+    if (!tx->change->target->direct) {
         for (const char *const *sql = pooled; *sql != NULL; sql++)
             if (!pg_send_text(tx->work, *sql, 0, NULL, err))
                 return false;
+        if (!send_name(tx, err))
+            return false;
+    }
     for (const char *const *sql = always; *sql != NULL; sql++)
         if (!pg_send_text(tx->work, *sql, 0, NULL, err))
             return false;
