@@ -99,9 +99,15 @@ int cli_end(struct neap_cli *cli, struct neap_session *session, int exit_status,
     bool failed = err->code != NEAP_OK;
     if (failed)
         exit_status = neap_error_exit_status(err);
-    if (!neap_session_end(session, exit_status, err))
+    bool kept = neap_session_end(session, exit_status, err);
+    if (!kept && failed)
         neap_log(NEAP_LOG_ERROR, "audit.incomplete",
                  "the end of this run could not be written to the journal");
+    if (!kept && !failed) { /* what was done is done, and not all of it is recorded */
+        neap_error_set(err, NEAP_ERR_AUDIT_INCOMPLETE,
+                       "the end of this run could not be written to the journal");
+        failed = true;
+    }
     if (failed)
         return cli_fail_with(cli, err, body);
     cli_json(cli, exit_status, body);
