@@ -28,6 +28,7 @@ struct lease {
     int64_t token;
     int64_t valid_until_ms; /* monotonic */
     int64_t beat_sent_ms;
+    int64_t tick_ms;    /* when the timer last ran */
     struct pg_op *beat; /* in flight */
     struct neap_timer *timer;
     bool lost;
@@ -182,6 +183,11 @@ static bool wait_sessions(struct pg_client *control, struct patience *patience,
     return true;
 }
 
+static int64_t beat_ms(const struct lease *lease)
+{
+    return lease->opts.ttl_ms / BEATS_PER_TTL;
+}
+
 static void on_beat(void *arg, struct pg_op *op);
 
 static void send_beat(struct lease *lease)
@@ -231,12 +237,19 @@ static void on_beat(void *arg, struct pg_op *op)
     pg_op_free(op);
 }
 
+/* Late is not lost: while a script computes (or the process is stopped) no beat
+ * is sent, and a row that still has our token was taken by nobody, since whoever
+ * takes it changes the token. So when it was we who slept, one more beat asks; a
+ * server that does not answer within a beat's time, as before, means lost. */
 static void on_timer(void *arg)
 {
     struct lease *lease = arg;
+    int64_t now_ms = neap_clock_ms();
+    bool slept = now_ms - lease->tick_ms >= 2 * beat_ms(lease);
+    lease->tick_ms = now_ms;
     if (lease->lost)
         return;
-    if (neap_clock_ms() >= lease->valid_until_ms)
+    if (now_ms >= lease->valid_until_ms && (!slept || pg_is_lost(lease->control)))
         lose(lease, "the lease expired: it could not be renewed in time");
     else if (lease->beat == NULL && !lease->paused && !pg_is_lost(lease->control))
         send_beat(lease);
@@ -268,7 +281,8 @@ static void lease_free(struct lease *lease)
 
 static void begin_beats(struct lease *lease)
 {
-    int64_t each_ms = lease->opts.ttl_ms / BEATS_PER_TTL;
+    int64_t each_ms = beat_ms(lease);
+    lease->tick_ms = neap_clock_ms();
     lease->timer = neap_timer_begin(lease->loop, each_ms, each_ms, on_timer, lease);
 }
 
@@ -334,8 +348,10 @@ bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_
         lease->paused = true;
         bool asked = lease_sql_claim(control, &lease->opts, lease->token, false, &token, &cause);
         lease->paused = false;
-        if (asked && token == 0)
+        if (asked && token == 0) {
+            lease->lost = true;
             neap_error_set(&cause, NEAP_ERR_LEASE_LOST, "another run took the lease");
+        }
         if (token != 0) {
             lease->token = token;
             lease->valid_until_ms = sent_ms + lease->opts.ttl_ms;
@@ -354,6 +370,33 @@ bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_
 static bool is_done(void *arg)
 {
     return pg_op_is_done(arg);
+}
+
+static bool is_told(void *arg)
+{
+    const struct lease *lease = arg;
+    return lease->beat == NULL || pg_is_lost(lease->control);
+}
+
+bool lease_is_lost(struct lease *lease)
+{
+    bool over = neap_clock_ms() >= lease->valid_until_ms;
+    if (!lease->lost && over && lease->beat == NULL && !pg_is_lost(lease->control))
+        send_beat(lease);
+    if (!lease->lost && !is_told(lease)) {
+        struct neap_wait wait = {.done = is_told,
+                                 .arg = lease,
+                                 .cleanup = true,
+                                 .what = "the lease",
+                                 .deadline_ms = neap_clock_ms() + RELEASE_WAIT_MS};
+        neap_loop_wait(lease->loop, &wait, NULL);
+    }
+    if (!lease->lost && neap_clock_ms() >= lease->valid_until_ms)
+        lose(lease, "the lease expired: it could not be renewed in time");
+    if (lease->lost) /* a new token was refused without a stop */
+        neap_run_stop(neap_loop_run(lease->loop), NEAP_ERR_LEASE_LOST,
+                      "another run took the lease");
+    return lease->lost;
 }
 
 /* At most RELEASE_WAIT_MS, whatever the server does. */

@@ -47,9 +47,13 @@ struct lease;
 bool lease_claim(struct pg_client *control, const struct lease_opts *opts, struct lease **out,
                  struct neap_error *err);
 int64_t lease_token(const struct lease *lease);
-/* Heartbeat every ttl/3 from a loop timer. When the row is no longer ours or
- * validity (measured on the monotonic clock from before sending) is over, the
- * run is stopped with lease.lost. */
+/* Heartbeat every ttl/3 from a loop timer. The run is stopped with lease.lost when
+ * the row is no longer ours; when validity (measured on the monotonic clock from
+ * before sending) is over while the loop ran; and, when it was the loop that did
+ * not run, unless the next beat finds our token still there and renews it. */
+/* For who must know why a session was lost: waits (at most 2 s) for the beat in
+ * flight. Once lost, the run is stopped with lease.lost. */
+bool lease_is_lost(struct lease *lease);
 /* Queues the fence on `work`, inside its transaction: `select … for key share`
  * of our token; raises on the server when it is gone (SQLSTATE NP002, so that
  * nothing after it in the pipeline runs): lease.lost. Does not wait. */

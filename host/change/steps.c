@@ -260,6 +260,31 @@ static bool fence(struct walk *walk, struct neap_error *err)
     return lease_fence(walk->change->lease, control, err) && pg_settle(control, err);
 }
 
+/* Another run has the lease: it settles the step, and nothing may be undone or
+ * recorded here. `err` becomes lease.lost then. */
+static bool is_taken(struct walk *walk, size_t index, struct neap_error *err)
+{
+    struct neap_change *change = walk->change;
+    struct neap_error cause = {0};
+    bool taken = err->code == NEAP_ERR_LEASE_LOST || lease_is_lost(change->lease);
+    if (!taken && !pg_is_lost(change->target->control)) {
+        pg_cleanup(change->target->control, true);
+        taken = !fence(walk, &cause) && cause.code == NEAP_ERR_LEASE_LOST;
+        pg_failure_clear(change->target->control);
+        pg_cleanup(change->target->control, false);
+    }
+    neap_error_clear(&cause);
+    if (!taken)
+        return false;
+    neap_error_move(&cause, err);
+    neap_error_set(err, NEAP_ERR_LEASE_LOST,
+                   "another run took the lease while step %s of migration %s was under way",
+                   walk->def->steps[index].name, walk->unit->id);
+    neap_error_detail(err, "That run settles the step. Here it ended with: %s.", cause.message);
+    neap_error_clear(&cause);
+    return true;
+}
+
 static bool run_step(struct walk *walk, size_t index, bool again, struct neap_error *err)
 {
     int64_t effects = walk->change->recorder.effect_count;
@@ -271,6 +296,8 @@ static bool run_step(struct walk *walk, size_t index, bool again, struct neap_er
     bool done = call_part(walk, index, NEAP_PART_UP, again, err) && call_verify(walk, index, err);
     if (done)
         return record(walk, index, "done", err);
+    if (is_taken(walk, index, err))
+        return false;
     bool is_untouched = !again && walk->change->recorder.effect_count == effects;
     if (neap_unit_is_retryable(err)) {
         if (is_untouched) /* else it stays in doubt: the next attempt settles it */
@@ -338,7 +365,7 @@ static bool walk_down(struct walk *walk, struct neap_error *err)
             continue;
         if (undo_step(walk, i, err))
             continue;
-        if (!neap_unit_is_retryable(err))
+        if (!is_taken(walk, i, err) && !neap_unit_is_retryable(err))
             say_partial(walk, i, "Steps after it were undone.", err);
         return false;
     }
@@ -438,9 +465,9 @@ static bool is_halfway(const struct walk *walk)
 static void tell_halfway(const struct walk *walk, struct neap_outcome *outcome,
                          struct neap_error *err)
 {
-    static const enum neap_error_code own[] = {NEAP_ERR_STEP_PARTIAL, NEAP_ERR_STEP_DOUBT,
+    static const enum neap_error_code own[] = {NEAP_ERR_STEP_PARTIAL,   NEAP_ERR_STEP_DOUBT,
                                                NEAP_ERR_COMMIT_UNKNOWN, NEAP_ERR_HISTORY_CHANGED,
-                                               NEAP_ERR_DB_POOLER};
+                                               NEAP_ERR_DB_POOLER,      NEAP_ERR_LEASE_LOST};
     if (!is_halfway(walk))
         return;
     outcome->unchanged = false;

@@ -360,11 +360,13 @@ static bool wait_for_retry(struct neap_change *change, const struct neap_unit *u
 }
 
 /* A server that answered neither the statement nor its cancel is closed; what
- * ended the run is still the signal, or the deadline. */
+ * ended the run is still the signal, or the deadline. And who takes over a lease
+ * may end the sessions of the run that had it: then that is the reason. */
 static void blame_stop(struct neap_change *change, struct neap_error *err)
 {
     struct neap_error lost = {0};
-    if (change->run->stop.code == NEAP_OK || err->code != NEAP_ERR_DB_LOST)
+    if (err->code != NEAP_ERR_DB_LOST || (change->run->stop.code == NEAP_OK &&
+                                          (change->lease == NULL || !lease_is_lost(change->lease))))
         return;
     neap_error_move(&lost, err);
     neap_run_check(change->run, err);

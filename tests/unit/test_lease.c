@@ -245,7 +245,7 @@ static void test_lease__a_lost_lease_stops_the_run(void **state)
     struct pg_scene *scene = *state;
     struct lease_opts a = opts_of("a");
     struct pg_client *other = open_as(scene, "b");
-    a.ttl_ms = 600;
+    a.ttl_ms = 1200;
     struct lease *lease = claim(scene, scene->client, &a);
     do_on(scene, other, "update neap.lease set token = nextval('neap.lease_token'), run_id = 'b'");
     wait_ms(scene, 1000);
@@ -256,16 +256,80 @@ static void test_lease__a_lost_lease_stops_the_run(void **state)
 }
 
 /* Stopped for longer than the lease is good for: no claim beyond it. */
-static void test_lease__a_late_beat_does_not_renew(void **state)
+/* A script that computes: no beat is sent, and nobody takes the lease meanwhile. */
+static void test_lease__a_late_beat_renews_what_nobody_took(void **state)
 {
     struct pg_scene *scene = *state;
     struct lease_opts a = opts_of("a");
-    a.ttl_ms = 600;
+    a.ttl_ms = 1200;
     struct lease *lease = claim(scene, scene->client, &a);
-    usleep(800000);
-    wait_ms(scene, 100);
-    assert_true(neap_run_stopping(&scene->run));
+    int64_t token = lease_token(lease);
+    for (int i = 0; i < 2; i++) { /* the second with the first's answer unread, at times */
+        usleep(1500000);
+        wait_ms(scene, 200);
+        assert_false(neap_run_stopping(&scene->run));
+    }
+    assert_int_equal(pg_scene_int(scene, "select token from neap.lease where expires_at >"
+                                         " clock_timestamp()"),
+                     token);
+    lease_release(lease);
+}
+
+static void test_lease__a_late_beat_finds_another_holder(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *other = open_as(scene, "b");
+    a.ttl_ms = 1200;
+    struct lease *first = claim(scene, scene->client, &a);
+    usleep(1500000);
+    char sql[200];
+    snprintf(sql, sizeof sql, "select neap.claim_lease(%lld, true, '%s', 'b', '', '', true, 30000)",
+             (long long)lease_token(first), IDENTITY);
+    do_on(scene, other, sql);
+    for (int i = 0; i < 100 && !neap_run_stopping(&scene->run); i++)
+        wait_ms(scene, 50);
     assert_int_equal(scene->run.stop.code, NEAP_ERR_LEASE_LOST);
+    assert_non_null(strstr(scene->run.stop.message, "another run took"));
+    lease_release(first);
+    pg_close(other);
+}
+
+/* It is the server that is silent, while the loop runs. */
+static void test_lease__silence_for_its_time_loses_it(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *blocker = open_as(scene, "x");
+    a.ttl_ms = 1200;
+    struct lease *lease = claim(scene, scene->client, &a);
+    do_on(scene, blocker, "begin");
+    do_on(scene, blocker, "lock table neap.lease in access exclusive mode");
+    int64_t begun_ms = neap_clock_ms();
+    while (!neap_run_stopping(&scene->run) && neap_clock_ms() - begun_ms < 5000)
+        wait_ms(scene, 20);
+    assert_int_equal(scene->run.stop.code, NEAP_ERR_LEASE_LOST);
+    assert_non_null(strstr(scene->run.stop.message, "expired"));
+    pg_close(blocker);
+    lease_release(lease);
+}
+
+/* Slept over its time, and the beat that asks then is not answered either. */
+static void test_lease__silence_after_a_sleep_loses_it(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *blocker = open_as(scene, "x");
+    a.ttl_ms = 1200;
+    struct lease *lease = claim(scene, scene->client, &a);
+    do_on(scene, blocker, "begin");
+    do_on(scene, blocker, "lock table neap.lease in access exclusive mode");
+    usleep(1500000);
+    int64_t begun_ms = neap_clock_ms();
+    while (!neap_run_stopping(&scene->run) && neap_clock_ms() - begun_ms < 5000)
+        wait_ms(scene, 20);
+    assert_int_equal(scene->run.stop.code, NEAP_ERR_LEASE_LOST);
+    pg_close(blocker);
     lease_release(lease);
 }
 
@@ -415,7 +479,10 @@ int main(void)
         CASE(the_fence_holds_a_takeover_back),
         CASE(beats_pass_the_fence),
         CASE(a_lost_lease_stops_the_run),
-        CASE(a_late_beat_does_not_renew),
+        CASE(a_late_beat_renews_what_nobody_took),
+        CASE(a_late_beat_finds_another_holder),
+        CASE(silence_for_its_time_loses_it),
+        CASE(silence_after_a_sleep_loses_it),
         CASE(sessions_of_the_old_run_are_waited_for),
         CASE(idle_sessions_of_a_pool_are_not_waited_for),
         CASE(sessions_of_older_runs_are_waited_for),
