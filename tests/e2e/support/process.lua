@@ -103,6 +103,7 @@ Process.__index = Process
 --- Starts it in the background; its pid is the program's own.
 function process.start(argv, files, opts)
   os.remove(files .. ".status")
+  os.remove(files .. ".pid") -- of an earlier one of that name
   local line = ("cd %s && { %s%s & echo $! >%s; wait $!; echo $? >%s; } 2>/dev/null &"):format(
     quote(opts.cwd), command_line(argv, opts.env), redirect(files, opts), quote(files .. ".pid"),
     quote(files .. ".status.half") .. " && mv " .. quote(files .. ".status.half") .. " "

@@ -6,6 +6,7 @@
 #
 #   services.sh postgres  DIR OWNER TEMPLATE [-c NAME=VALUE…]
 #                                              serves until OWNER ends; DIR/ready when up
+#   services.sh server    DIR OWNER            serves DIR/data until it is stopped
 #   services.sh pgbouncer DIR OWNER HOST SIZE  a transaction pooler in front of HOST (the
 #                                              directory of a socket), SIZE sessions a pool
 set -eu
@@ -87,6 +88,24 @@ postgres() {
     serve_until "$owner"
 }
 
+# A test's own, which the test itself stops and starts again.
+server() {
+    dir=$1 owner=$2
+    bin=$(bindir)
+    cd "$dir"
+    (exec_server "$bin/postgres" -D "$dir/data" -c unix_socket_directories="$dir" \
+        -c listen_addresses= >>"$dir/log" 2>&1) &
+    server=$!
+    trap 'kill -QUIT $server 2>/dev/null; wait $server 2>/dev/null; exit 0' TERM INT
+    {
+        tail --pid="$owner" -s 0.2 -f /dev/null
+        kill -QUIT $server 2>/dev/null
+    } &
+    watcher=$!
+    wait $server || true
+    kill $watcher 2>/dev/null || true
+}
+
 pgbouncer() {
     dir=$1 owner=$2 host=$3 size=$4
     work="$dir/bouncer"
@@ -128,6 +147,7 @@ shift
 case $command in
 postgres) postgres "$@" ;;
 pgbouncer) pgbouncer "$@" ;;
+server) server "$@" ;;
 template)
     template=$1 bin=$(bindir)
     make_template
