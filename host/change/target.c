@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/log.h"
 #include "host/base/memory.h"
 
 /* Takes no lock but AccessShare on catalogs. Names are qualified: search_path is
@@ -19,7 +20,12 @@ static const char sql_look[] =
     " current_user::pg_catalog.text, pg_catalog.pg_is_in_recovery(),"
     " pg_catalog.current_setting('transaction_read_only') = 'on',"
     " pg_catalog.pg_backend_pid(), coalesce(r.rolsuper, false),"
-    " pg_catalog.current_setting('server_version'), c.timeline_id::pg_catalog.text"
+    " pg_catalog.current_setting('server_version'), case when pg_catalog.pg_is_in_recovery()"
+    " then c.timeline_id::pg_catalog.text"
+    /* the control file's is the old one until the first checkpoint after a promotion */
+    " else (('x' || pg_catalog.\"left\"(pg_catalog.pg_walfile_name("
+    "pg_catalog.pg_current_wal_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4)"
+    "::pg_catalog.text end"
     " from pg_catalog.pg_control_system() s"
     " cross join pg_catalog.pg_control_checkpoint() c"
     " join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()"
@@ -188,9 +194,24 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
     return true;
 }
 
+/* A standby was promoted in the server's place: what the old primary had not yet
+ * sent it, also a COMMIT that was answered, is not there. */
+static void tell_timeline(struct neap_target *target, const char *now)
+{
+    if (strcmp(now, target->timeline) == 0)
+        return;
+    neap_log(NEAP_LOG_WARN, "target.timeline",
+             "the server was failed over in mid-run, from timeline %s to %s; what the old primary "
+             "had not replicated is lost: look at `neap status` and `neap audit verify`",
+             target->timeline, now);
+    free(target->timeline);
+    target->timeline = neap_strdup(now);
+    target->failed_over = true;
+}
+
 /* A new session must lead to the server and database that were looked at. */
-static bool check_same(const struct neap_target *target, struct pg_client *client,
-                       const struct pg_op *op, struct neap_error *err)
+static bool check_same(struct neap_target *target, struct pg_client *client, const struct pg_op *op,
+                       struct neap_error *err)
 {
     char *identity = NULL;
     if (!read_identity(target->env, client, op, &identity, err))
@@ -202,6 +223,8 @@ static bool check_same(const struct neap_target *target, struct pg_client *clien
                        pg_address(client), target->identity, identity);
     else if (!primary)
         neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s has become a standby", pg_address(client));
+    if (same && primary)
+        tell_timeline(target, pg_cell(op, 0, LOOK_TIMELINE));
     free(identity);
     return same && primary;
 }

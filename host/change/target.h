@@ -21,7 +21,8 @@ struct neap_target {
     char *user;      /* of the control session */
     char *work_user; /* NULL until neap_target_work */
     char *identity; /* "<system identifier>/<database oid>" */
-    char *timeline;
+    char *timeline; /* "1"; follows a promotion in mid-run, which is said once */
+    bool failed_over; /* it did, and no event says so yet */
     char *server_version; /* "15.20" */
     int server_version_num;
     bool direct; /* no pooler between us and the server */
@@ -40,8 +41,9 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
  * is not there or was lost. target.wrong when it leads elsewhere; db.pooler and
  * policy.refused as neap_target_open, for its own address and role. */
 bool neap_target_work(struct neap_target *target, struct neap_error *err);
-/* Another session on the same server, the caller's to close: what settles an
- * unknown COMMIT when the two were lost. */
+/* Another session on the same server (or the standby that was promoted in its
+ * place), the caller's to close: what settles an unknown COMMIT when the two were
+ * lost. */
 bool neap_target_session(struct neap_target *target, const char *name, struct pg_client **out,
                          struct neap_error *err);
 void neap_target_drop_work(struct neap_target *target);

@@ -380,6 +380,16 @@ bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err)
     return false;
 }
 
+void neap_tx_record_failover(struct neap_change *change)
+{
+    if (!change->target->failed_over)
+        return;
+    json_t *fields = json_object();
+    neap_json_set(fields, "timeline", neap_json_text(change->target->timeline));
+    neap_audit_add(change->audit, "target.failed_over", fields);
+    change->target->failed_over = false;
+}
+
 void neap_tx_rollback(struct neap_tx *tx)
 {
     neap_watch_backend(tx->change->watch, 0);

@@ -40,6 +40,8 @@ bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err)
  * committed. */
 bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_outcome *outcome,
                  struct neap_error *err);
+/* Adds an event when a session led to a standby promoted in mid-run; once. */
+void neap_tx_record_failover(struct neap_change *change);
 /* Rolls back whatever state it is in; drops the session when that fails. */
 void neap_tx_rollback(struct neap_tx *tx);
 

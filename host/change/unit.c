@@ -171,6 +171,7 @@ bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_o
     neap_audit_copied(change->audit, true);
     tx->copied = false;
     outcome->unreplicated = tx->unreplicated;
+    neap_tx_record_failover(change);
     json_t *fields = neap_unit_fields(unit);
     neap_json_set(fields, "attempt", neap_json_text(tx->attempt.uuid));
     if (tx->unreplicated)
@@ -294,6 +295,7 @@ static void record_failure(struct neap_change *change, const struct neap_unit *u
                            const struct neap_error *cause)
 {
     neap_recorder_flush(&change->recorder);
+    neap_tx_record_failover(change);
     json_t *fields = neap_unit_fields(unit);
     neap_json_set(fields, "attempt_number", json_integer(attempt));
     neap_json_set(fields, "error", neap_json_error(cause));

@@ -4,6 +4,7 @@
 -- backend killed (57P02), a standby promoted in its place. Promise 2: what the run
 -- says is true, and the next run ends with each migration applied once.
 local e2e = require "harness"
+local network = require "network"
 local server = require "server"
 local trials = require "trials"
 
@@ -127,5 +128,40 @@ describe("a server", function()
     end)
     trials.summary("server", #list, ("exit 0: %d, 1: %d, 9: %d, 13: %d"):format(seen[0] or 0,
       seen[1] or 0, seen[9] or 0, seen[13] or 0))
+  end)
+
+  it("whose standby is promoted during COMMIT: the change of timeline is told", function()
+    local p = e2e.project { database = false }
+    local primary = server.new(p, "primary")
+    local standby = primary:standby "standby"
+    p.database = "postgres"
+    p:write_table("0001", "t1")
+    p.env.DATABASE_URL = primary:url()
+    p:expect { "up" }
+    p:write_table("0002", "t2")
+    local proxy = network.open(p, "hole", 2, "commit+0", primary.dir .. "/.s.PGSQL.5432")
+    local both = ("postgresql:///postgres?host=%s,%s&user=postgres&target_session_attrs=read-write")
+      :format((proxy.dir:gsub("/", "%%2F")), (standby.dir:gsub("/", "%%2F")))
+    local run = p:start({ "up", "--timeout", "100s" }, { env = { DATABASE_URL = both },
+      timeout = 120 })
+    assert(proxy:says("fired", 30), run:err())
+    e2e.process.await(10, function() -- the standby has it
+      return standby:query "select to_regclass('public.t2') is not null" == "t"
+    end)
+    primary:stop "QUIT"
+    assert(standby:query "select pg_promote(true, 30)")
+    proxy:stop()
+    local r = run:wait(120)
+    local text = ("exit %d\n%s%s"):format(r.status, r.out, r.err)
+    assert(r.err:find("target.timeline", 1, true) or r.err:find("timeline 1 to 2", 1, true), text)
+    assert.equal(0, r.status, text)
+    p.env.DATABASE_URL = standby:url()
+    assert.truthy(p:expect({ "up" }).out:find("nothing to do", 1, true))
+    local told = 0
+    for _, event in ipairs(p:json({ "audit", "show" }).events) do
+      told = told + (event.event == "target.failed_over" and 1 or 0)
+    end
+    assert.equal(1, told)
+    p:expect { "audit", "verify" }
   end)
 end)
