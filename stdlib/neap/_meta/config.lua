@@ -18,7 +18,7 @@ function env(name) end
 ---@class neap.Environment
 ---@field url string "postgresql://…", never with a password in this file
 ---@field control? string the same, as the role that keeps the books; `url`
----@field protected? boolean asks for the database's name; false
+---@field protected? boolean undoing and settling ask for the database's name; false
 ---@field allow_superuser? boolean false
 ---@field role? string SET LOCAL ROLE in each step
 ---@field system_identifier? string the cluster that it must be
