@@ -139,7 +139,8 @@ return migration { summary = "x", up = function(db) db:query "select pg_sleep(6)
     assert.equal(0, first:wait(40).status)
   end)
 
-  it("is taken over from a stopped holder after its time, and the stale one stops", function()
+  -- (tests/fault/pause_spec.lua has the holders that are taken over)
+  it("stays with a holder stopped in a transaction past its time, which then goes on", function()
     local p = e2e.project()
     p:write("neap.lua", ([[return { environments = { short = {
       url = "%s", lease_ttl = "3s" } } }]]):format(p.url))
@@ -160,10 +161,9 @@ return migration { summary = "x", up = function(db) db:query "select pg_sleep(1)
     first:signal "CONT"
     local r1, r2 = first:wait(50), second:wait(50)
     assert.equal(0, r2.status, r2.out .. r2.err)
-    assert.equal(6, r1.status, r1.out .. r1.err)
-    assert.truthy(r1.err:find("lease.lost", 1, true), r1.err)
-    assert.truthy(r1.out:find("nothing of it stays", 1, true), r1.out)
-    assert.truthy(r2.out:find("applied 0001", 1, true), r2.out)
+    assert.equal(0, r1.status, r1.out .. r1.err)
+    assert.truthy(r1.out:find("applied 0001", 1, true), r1.out)
+    assert.truthy(r2.out:find("nothing to do", 1, true), r2.out)
     assert.equal("1", p:value "select count(*) from neap.history")
   end)
 
