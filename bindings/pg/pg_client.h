@@ -65,6 +65,7 @@ struct pg_statement {
     int where_line;
     int64_t call_id;               /* from neap_gate_pass; -1: do not settle */
     bool rows;                     /* single-row mode: rows are taken with pg_next_row */
+    bool shielded;                 /* COMMIT: a stop waits for its answer before it cancels */
     void (*done)(void *arg, struct pg_op *op); /* called in a loop turn, or NULL */
     void *arg;
 };

@@ -49,6 +49,7 @@ struct pg_op {
     bool single;   /* single-row mode was asked for */
     bool streams;  /* its rows are taken with pg_next_row */
     bool ended;
+    bool shielded;
     bool owned;  /* somebody holds the pointer */
     bool called; /* its callback is running */
     void (*done)(void *arg, struct pg_op *op);

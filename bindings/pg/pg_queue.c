@@ -32,6 +32,7 @@ struct pg_op *pg_op_new(const struct pg_statement *statement)
     op->param_count = statement->param_count;
     op->call_id = statement->call_id;
     op->streams = statement->rows;
+    op->shielded = statement->shielded;
     op->done = statement->done;
     op->arg = statement->arg;
     return op;
@@ -236,18 +237,43 @@ static void keep_turning(struct pg_client *client)
     neap_loop_turn(client->loop);
 }
 
+static bool is_unshielded(void *arg)
+{
+    const struct pg_client *client = arg;
+
+    for (const struct pg_op *op = client->head; op; op = op->next)
+        if (op->shielded)
+            return false;
+    return true;
+}
+
+/* A cancel ends whatever the server is at: what must not be cut short comes first. */
+static void stop(struct pg_client *client)
+{
+    int64_t patience_ms = neap_run_patience_ms(neap_loop_run(client->loop), CLEANUP_WAIT_MS);
+    struct neap_wait wait = {.done = is_unshielded,
+                             .arg = client,
+                             .deadline_ms = neap_clock_deadline_ms(patience_ms),
+                             .cleanup = true,
+                             .what = "the answer to COMMIT"};
+
+    if (!is_unshielded(client))
+        neap_loop_wait(client->loop, &wait, NULL);
+    pg_cancel(client);
+}
+
 bool pg_go_on(struct pg_client *client, struct neap_error *err)
 {
     if (client->cleanup || neap_run_check(neap_loop_run(client->loop), err))
         return true;
-    pg_cancel(client);
+    stop(client);
     return false;
 }
 
 bool pg_wait_for(struct pg_client *client, bool (*done)(void *arg), void *arg, struct pg_op *op,
                  struct neap_error *err)
 {
-    struct neap_error stop = {0};
+    struct neap_error why = {0};
 
     if (done(arg))
         return true;
@@ -264,16 +290,16 @@ bool pg_wait_for(struct pg_client *client, bool (*done)(void *arg), void *arg, s
     pg_rewatch(client);
     keep_turning(client);
     pg_catch_up(client);
-    bool over = done(arg) || neap_loop_wait(client->loop, &wait, &stop);
+    bool over = done(arg) || neap_loop_wait(client->loop, &wait, &why);
 
     if (!over) {
-        set_stop(client, client->waits_for, op, &stop);
-        pg_cancel(client);
+        set_stop(client, client->waits_for, op, &why);
+        stop(client);
     }
     pg_release(client);
     if (!over && err)
-        neap_error_move(err, &stop);
-    neap_error_clear(&stop);
+        neap_error_move(err, &why);
+    neap_error_clear(&why);
     return over;
 }
 

@@ -17,6 +17,9 @@
 #include "host/change/watch.h"
 #include "host/script/script.h"
 
+struct neap_commit_pending;
+struct neap_outcome;
+
 /* What a run has in hand while it changes a target. Borrowed throughout. */
 struct neap_change {
     struct neap_loop *loop;
@@ -32,6 +35,10 @@ struct neap_change {
     const char *reason, *ticket;
     bool (*is_applied)(void *arg, const char *id); /* for `requires` */
     void *arg;
+    struct neap_commit_pending *pending; /* sent, and not answered yet (commit.h) */
+    /* Called when a unit that neap_change_step left unconfirmed is committed. */
+    void (*confirmed)(void *arg, const struct neap_outcome *outcome);
+    void *confirmed_arg;
 };
 
 enum neap_direction { NEAP_UP, NEAP_DOWN };
@@ -44,6 +51,7 @@ struct neap_unit {
     const struct neap_source *source;
     enum neap_direction direction;
     bool applied; /* history says so: steps that have no word of their own are done */
+    bool more;    /* another neap_change_step follows at once, whatever comes of this one */
 };
 
 struct neap_outcome {
@@ -52,12 +60,17 @@ struct neap_outcome {
     bool unreplicated;     /* applied, but a synchronous standby did not confirm */
     bool audit_incomplete; /* applied, but the journal lacks the outcome */
     bool unchanged;        /* failed, and the target is as before */
+    bool unconfirmed;      /* COMMIT was sent; `confirmed` or the next step's failure tells */
+    bool earlier;          /* it was the unconfirmed unit before this one that failed */
+    bool again;            /* with `earlier`: that one is worth another attempt */
 };
 
 /* Applies or undoes the unit: attempts are repeated as a whole after a lock
  * timeout, a deadlock or a serialization failure until the budget is spent.
  * False: the error says what happened; outcome->unchanged whether the target is
- * as it was before. Waits. */
+ * as it was before. With `more` it may return before the answer to COMMIT came: over
+ * a long wire the next unit's statements travel meanwhile, in a transaction that
+ * begins with a guard on this one's row in history. Waits. */
 bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
                       struct neap_outcome *outcome, struct neap_error *err);
 

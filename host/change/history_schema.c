@@ -167,6 +167,15 @@ static const char *const attempts_sql[] = {
     "  end if;\n"
     "  perform neap.record_events(new_attempt, secret, seqs, hashes, bodies);\n"
     "end $$",
+    /* Begins a transaction that was sent before the answer to the COMMIT before it. */
+    "create function neap.follow(earlier pg_catalog.uuid) returns pg_catalog.void"
+    " language plpgsql security definer set search_path = pg_catalog, pg_temp as $$\n"
+    "begin\n"
+    "  if not exists (select from neap.history h where h.attempt = earlier) then\n"
+    "    raise exception 'the migration before this one was not committed'\n"
+    "      using errcode = 'NP004';\n"
+    "  end if;\n"
+    "end $$",
     "revoke all on all functions in schema neap from public",
     NULL,
 };

@@ -14,6 +14,7 @@
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
+#include "host/change/commit.h"
 
 /* One walk over the steps. */
 struct walk {
@@ -387,7 +388,8 @@ static bool record_whole(struct walk *walk, int64_t began_ms, struct neap_outcom
     if (done) {
         entry.duration_ms = neap_clock_ms() - began_ms;
         entry.settle_steps = true;
-        done = neap_tx_record(&tx, &entry, err) && neap_tx_end(&tx, walk->unit, outcome, err);
+        done = neap_tx_record(&tx, &entry, err) && neap_commit_send(&tx, err) &&
+               neap_commit_end(&tx, walk->unit, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);

@@ -25,7 +25,8 @@ static const char sql_look[] =
     /* the control file's is the old one until the first checkpoint after a promotion */
     " else (('x' || pg_catalog.\"left\"(pg_catalog.pg_walfile_name("
     "pg_catalog.pg_current_wal_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4)"
-    "::pg_catalog.text end"
+    "::pg_catalog.text end,"
+    " pg_catalog.current_setting('synchronous_standby_names') <> ''"
     " from pg_catalog.pg_control_system() s"
     " cross join pg_catalog.pg_control_checkpoint() c"
     " join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()"
@@ -41,7 +42,8 @@ enum look_column {
     LOOK_BACKEND_PID,
     LOOK_SUPERUSER,
     LOOK_VERSION,
-    LOOK_TIMELINE
+    LOOK_TIMELINE,
+    LOOK_AWAITED
 };
 
 /* Scratch servers are copies of one template and share its system identifier:
@@ -161,6 +163,7 @@ static void keep_look(struct neap_target *target, const struct pg_op *op)
     target->recovery = pg_cell_bool(op, 0, LOOK_RECOVERY);
     target->standby = target->recovery || pg_cell_bool(op, 0, LOOK_READ_ONLY);
     target->superuser = pg_cell_bool(op, 0, LOOK_SUPERUSER);
+    target->awaited = pg_cell_bool(op, 0, LOOK_AWAITED);
     target->direct = pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(target->control));
     target->server_version_num = PQserverVersion(pg_raw(target->control));
 }
@@ -265,6 +268,7 @@ bool neap_target_work(struct neap_target *target, struct neap_error *err)
     if (target->work != NULL && !pg_is_lost(target->work))
         return true;
     neap_target_drop_work(target);
+    target->tidy = true;
     return neap_target_session(target, "work", &target->work, err);
 }
 

@@ -16,6 +16,7 @@ struct neap_target {
     const struct neap_environment *env; /* borrowed */
     struct pg_client *control;
     struct pg_client *work; /* NULL until neap_target_work */
+    bool tidy;              /* nothing in `work` is but as a new session has it */
     char *system_identifier;
     char *database;
     char *user;      /* of the control session */
@@ -30,6 +31,7 @@ struct neap_target {
     bool change;    /* opened to change something */
     bool recovery; /* a standby: unlogged tables cannot be read */
     bool standby;  /* in recovery, or default_transaction_read_only */
+    bool awaited;  /* COMMIT waits for a synchronous standby */
 };
 
 /* Connects `control` and looks. Errors: db.connect, target.wrong (pin),

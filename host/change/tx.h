@@ -11,37 +11,29 @@
 struct neap_tx {
     struct neap_change *change;
     struct pg_client *work;
+    struct pg_op *commit; /* once it is sent; owned (commit.h) */
     struct neap_attempt attempt;
     char xid[24]; /* as the server gave it right after BEGIN; "" until its answer */
     int backend_pid;
     bool unreplicated; /* the server said so while COMMIT waited */
     bool copied;       /* events were queued in this transaction */
+    bool unsynced;     /* the journal could not be made durable after COMMIT was sent */
 };
-
-enum neap_commit { NEAP_COMMIT_DONE, NEAP_COMMIT_REFUSED, NEAP_COMMIT_UNKNOWN };
 
 /* Queues BEGIN, the limits, the fence and the role on a work session that is as
  * the host set it; does not wait for the answers. `key`: what will be recorded; its
- * attempt is announced before (waits for that). NULL: nothing will be. */
+ * attempt is announced before (waits for that). NULL: nothing will be. Behind a
+ * COMMIT that was not answered yet (change->pending) it begins with the guard on it. */
 bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change,
                    const struct neap_attempt_key *key, int64_t lock_timeout_ms,
                    struct neap_error *err);
-/* Writes what must commit with the work: history row, settled steps, events;
- * waits for all answers. The journal is durable before. */
+/* Queues what must commit with the work: history row, settled steps, events, which
+ * are written to the journal before. */
 bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, struct neap_error *err);
-/* COMMIT, alone. DONE: tag COMMIT and idle. REFUSED: the server rolled back, the
- * error says why. UNKNOWN: the connection was lost or silent; ask
- * neap_tx_settle. */
-enum neap_commit neap_tx_commit(struct neap_tx *tx, struct neap_error *err);
-/* Finds out, under the lease row's lock, whether the attempt's history row is
- * there. False: commit.unknown, the server could not be asked. */
-bool neap_tx_settle(struct neap_tx *tx, bool *committed, struct neap_error *err);
-/* COMMIT, with an unknown outcome settled, and the event that says so. True:
- * committed. */
-bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_outcome *outcome,
-                 struct neap_error *err);
 /* Adds an event when a session led to a standby promoted in mid-run; once. */
 void neap_tx_record_failover(struct neap_change *change);
+/* Has the work session's notices told to this transaction. */
+void neap_tx_listen(struct neap_tx *tx);
 /* Rolls back whatever state it is in; drops the session when that fails. */
 void neap_tx_rollback(struct neap_tx *tx);
 

@@ -13,6 +13,7 @@
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
+#include "host/change/commit.h"
 
 #define PAUSE_FIRST_MS 100 /* doubled each time … */
 #define PAUSE_MAX_MS 5000  /* … up to this; half of it is jitter */
@@ -88,6 +89,7 @@ bool neap_unit_call(struct neap_change *change, const struct neap_part_call *cal
         .transaction = call->transaction,
         .read_only = verify,
         .index_ours = call->index_ours,
+        .goes_on = call->goes_on,
     };
     bool done = neap_script_call(call->script, call->index, call->part, &db, err);
     run->allowed = NEAP_ALLOW_ALL;
@@ -95,16 +97,25 @@ bool neap_unit_call(struct neap_change *change, const struct neap_part_call *cal
     return done;
 }
 
-/* A deferred constraint that does not hold speaks in the middle of verify, whose
- * fault it is not: nobody waited for its answer before. */
-static void name_deferred(const struct neap_unit *unit, const struct pg_op *deferred,
-                          struct neap_error *err)
+/* What goes wrong at the end of `up` speaks in the middle of verify, whose fault it is
+ * not: nobody waited for its answer before. That is a statement, or a deferred
+ * constraint that does not hold. */
+static void name_deferred(const struct neap_tx *tx, const struct neap_unit *unit,
+                          const struct pg_op *deferred, struct neap_error *err)
 {
     const struct neap_error *cause = pg_op_error(deferred);
-    if (cause == NULL || !pg_op_is_done(deferred) || cause->code == NEAP_ERR_DB_ABORTED)
+    const struct neap_error *first = pg_failure(tx->work);
+    if (cause == NULL || !pg_op_is_done(deferred))
         return;
+    bool is_statement = cause->code == NEAP_ERR_DB_ABORTED;
+    bool is_echo = err->code == NEAP_ERR_VERIFY_FAILED || err->code == NEAP_ERR_DB_ABORTED ||
+                   err->code == cause->code;
+    if ((is_statement && first == NULL) || !is_echo)
+        return; /* a stop, a lost lease: it says itself what it is */
     neap_error_clear(err);
-    neap_error_copy(err, cause);
+    neap_error_copy(err, is_statement ? first : cause);
+    if (is_statement)
+        return;
     neap_error_where(err, unit->source->files[0].path, 0);
     neap_error_hint(err,
                     "A deferred constraint does not hold at the end of `%s`; mend the script, "
@@ -126,61 +137,79 @@ static bool run_body(struct neap_tx *tx, const struct neap_unit *unit, struct ne
     struct neap_part_call call = {.script = script,
                                   .transaction = true,
                                   .part =
-                                      unit->direction == NEAP_UP ? NEAP_PART_UP : NEAP_PART_DOWN};
+                                      unit->direction == NEAP_UP ? NEAP_PART_UP : NEAP_PART_DOWN,
+                                  .goes_on = true};
     if (!neap_unit_call(tx->change, &call, err))
         return false;
     if (!send_deferred(tx, &deferred, err))
         return false;
     call.part = NEAP_PART_VERIFY;
+    call.goes_on = false;
     bool looked = unit->direction == NEAP_DOWN ||
                   (neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
                    neap_tx_look_end(tx, err));
     bool done = looked && pg_wait(tx->work, deferred, err); /* without a verify nobody waited */
     if (!done)
-        name_deferred(unit, deferred, err);
+        name_deferred(tx, unit, deferred, err);
     pg_op_free(deferred);
     return done;
 }
 
-static bool is_committed(struct neap_tx *tx, struct neap_error *err)
+static void record_failure(struct neap_change *change, const struct neap_unit *unit, int attempt,
+                           const struct neap_error *cause)
 {
-    bool committed = false;
-    switch (neap_tx_commit(tx, err)) {
-    case NEAP_COMMIT_DONE:
-        return true;
-    case NEAP_COMMIT_REFUSED:
-        return false;
-    case NEAP_COMMIT_UNKNOWN:
-        break;
-    }
-    if (!neap_tx_settle(tx, &committed, err))
-        return false;
-    if (!committed)
-        neap_error_set(err, NEAP_ERR_DB_LOST,
-                       "the connection was lost during COMMIT; it did not take effect");
-    return committed;
-}
-
-bool neap_tx_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_outcome *outcome,
-                 struct neap_error *err)
-{
-    struct neap_change *change = tx->change;
-    if (!is_committed(tx, err))
-        return false;
-    neap_error_clear(err);
-    neap_audit_copied(change->audit, true);
-    tx->copied = false;
-    outcome->unreplicated = tx->unreplicated;
+    neap_recorder_flush(&change->recorder);
     neap_tx_record_failover(change);
     json_t *fields = neap_unit_fields(unit);
+    neap_json_set(fields, "attempt_number", json_integer(attempt));
+    neap_json_set(fields, "error", neap_json_error(cause));
+    neap_json_set(fields, "blockers", neap_watch_blockers_json(change->watch));
+    neap_audit_add(change->audit, "step.failed", fields);
+    if (!neap_tx_publish(change, NULL))
+        neap_log(NEAP_LOG_ERROR, "audit.journal",
+                 "the failure could not be recorded in the journal");
+}
+
+/* What became of the unit before this one. False: it failed, and this one with it;
+ * `err` is the earlier one's then. */
+static bool confirm_earlier(struct neap_change *change, struct neap_outcome *outcome,
+                            struct neap_error *err)
+{
+    struct neap_error cause = {0};
+    if (change->pending == NULL)
+        return true;
+    struct neap_unit earlier = change->pending->unit;
+    int attempts = change->pending->outcome.attempts;
+    bool confirmed = neap_commit_confirm(change, &cause);
+    if (!confirmed) {
+        neap_error_clear(err);
+        neap_error_move(err, &cause);
+        outcome->earlier = true;
+        outcome->again = neap_unit_is_retryable(err);
+        outcome->unchanged = err->code != NEAP_ERR_COMMIT_UNKNOWN;
+        record_failure(change, &earlier, attempts, err);
+    }
+    neap_error_clear(&cause);
+    return confirmed;
+}
+
+/* Records and COMMIT. */
+static bool end_transaction(struct neap_tx *tx, const struct neap_unit *unit,
+                            struct neap_history_entry *entry, struct neap_outcome *outcome,
+                            struct neap_error *err)
+{
+    struct neap_change *change = tx->change;
+    neap_recorder_flush(&change->recorder);
+    json_t *fields = neap_unit_fields(unit);
     neap_json_set(fields, "attempt", neap_json_text(tx->attempt.uuid));
-    if (tx->unreplicated)
-        neap_json_set(fields, "unreplicated", json_true());
-    neap_audit_add(change->audit, "step.committed", fields);
-    outcome->audit_incomplete = !neap_audit_write(change->audit, NULL);
-    if (tx->work != NULL)
-        pg_on_notice(tx->work, NULL, NULL);
-    return true;
+    neap_json_set(fields, "xid", neap_json_text(tx->xid));
+    neap_audit_add(change->audit, "step.commit", fields);
+    if (!neap_tx_record(tx, entry, err) || !neap_commit_send(tx, err))
+        return false;
+    outcome->unconfirmed = neap_commit_may_wait(change, unit);
+    if (outcome->unconfirmed)
+        neap_commit_defer(tx, unit, outcome, neap_clock_ms() - entry->duration_ms);
+    return outcome->unconfirmed || neap_commit_end(tx, unit, outcome, err);
 }
 
 static bool try_transaction(struct neap_change *change, const struct neap_unit *unit,
@@ -200,14 +229,10 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
                 neap_unit_entry(change, unit, def, &entry, &bundle, err);
     outcome->statements = change->recorder.statement_count;
     outcome->rows = change->recorder.row_count;
+    done = confirm_earlier(change, outcome, err) && done;
     if (done) {
         entry.duration_ms = neap_clock_ms() - began_ms;
-        neap_recorder_flush(&change->recorder);
-        json_t *fields = neap_unit_fields(unit);
-        neap_json_set(fields, "attempt", neap_json_text(tx.attempt.uuid));
-        neap_json_set(fields, "xid", neap_json_text(tx.xid));
-        neap_audit_add(change->audit, "step.commit", fields);
-        done = neap_tx_record(&tx, &entry, err) && neap_tx_end(&tx, unit, outcome, err);
+        done = end_transaction(&tx, unit, &entry, outcome, err);
     }
     if (!done)
         neap_tx_rollback(&tx);
@@ -265,45 +290,38 @@ static int last_word(void *arg)
         ->exit_status;
 }
 
+static bool run_script(struct neap_change *change, const struct neap_unit *unit,
+                       struct neap_script *script, struct neap_outcome *outcome,
+                       struct neap_error *err)
+{
+    const struct neap_script_def *def = neap_script_def(script);
+    if (!neap_unit_check(change, unit, def, err))
+        return false;
+    if (def->transaction)
+        return try_transaction(change, unit, script, outcome, err);
+    return confirm_earlier(change, outcome, err) &&
+           neap_steps_run(change, unit, script, outcome, err);
+}
+
 static bool try_once(struct neap_change *change, const struct neap_unit *unit,
                      struct neap_outcome *outcome, struct neap_error *err)
 {
     struct neap_run *run = change->run;
     neap_run_rearm(run);
-    if (!neap_run_check(run, err))
-        return false;
     run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
     struct neap_script_opts opts = {.loop = change->loop,
                                     .memory_bytes = change->env->memory_bytes,
                                     .last_word = last_word,
                                     .last_word_arg = change};
     struct neap_script *script = NULL;
-    bool done = neap_script_open(&opts, unit->source, &script, err);
-    if (done) {
-        const struct neap_script_def *def = neap_script_def(script);
-        done = neap_unit_check(change, unit, def, err) &&
-               (def->transaction ? try_transaction(change, unit, script, outcome, err)
-                                 : neap_steps_run(change, unit, script, outcome, err));
-    }
+    bool done = neap_run_check(run, err) && neap_script_open(&opts, unit->source, &script, err) &&
+                run_script(change, unit, script, outcome, err);
     neap_script_close(script);
     neap_recorder_end(&change->recorder, run);
     run->deadline_ms = NEAP_FOREVER;
+    if (!outcome->unconfirmed)
+        confirm_earlier(change, outcome, err); /* what failed here never came to it */
     return done;
-}
-
-static void record_failure(struct neap_change *change, const struct neap_unit *unit, int attempt,
-                           const struct neap_error *cause)
-{
-    neap_recorder_flush(&change->recorder);
-    neap_tx_record_failover(change);
-    json_t *fields = neap_unit_fields(unit);
-    neap_json_set(fields, "attempt_number", json_integer(attempt));
-    neap_json_set(fields, "error", neap_json_error(cause));
-    neap_json_set(fields, "blockers", neap_watch_blockers_json(change->watch));
-    neap_audit_add(change->audit, "step.failed", fields);
-    if (!neap_tx_publish(change, NULL))
-        neap_log(NEAP_LOG_ERROR, "audit.journal",
-                 "the failure could not be recorded in the journal");
 }
 
 static int64_t pause_ms(int attempt)
@@ -390,7 +408,7 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
         outcome->unchanged = true;
         done = try_once(change, unit, outcome, err);
         outcome->duration_ms = neap_clock_ms() - began_ms;
-        if (done)
+        if (done || outcome->earlier)
             break;
         blame_stop(change, err);
         if (err->code == NEAP_ERR_COMMIT_UNKNOWN || err->code == NEAP_ERR_STEP_PARTIAL ||

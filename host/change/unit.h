@@ -14,6 +14,7 @@ struct neap_part_call {
     enum neap_script_part part;
     bool transaction;
     bool index_ours;
+    bool goes_on; /* as in neap_script_db */
 };
 bool neap_unit_call(struct neap_change *change, const struct neap_part_call *call,
                     struct neap_error *err);

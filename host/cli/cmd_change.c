@@ -209,13 +209,37 @@ static void tell_failed(struct cmd_change *change, size_t index, enum neap_direc
                   item->name, change->done_count, verb, rest);
 }
 
+static void count_done(struct cmd_change *change, size_t index, enum neap_direction direction,
+                       const struct neap_outcome *outcome)
+{
+    change->done_count++;
+    tell_done(change, change->items[index], direction, outcome);
+}
+
+static void on_confirmed(void *arg, const struct neap_outcome *outcome)
+{
+    struct cmd_change *change = arg;
+    count_done(change, change->unconfirmed, NEAP_UP, outcome);
+}
+
+/* The item is as it was before; the one whose outcome it is may be the one before. */
+static void give_up(struct cmd_change *change, size_t index, enum neap_direction direction,
+                    const struct neap_outcome *outcome, struct neap_error *err)
+{
+    if (outcome->earlier)
+        change->items[--index]->state = NEAP_STATE_PENDING;
+    name_next(change, change->items[index], direction, outcome, err);
+    tell_failed(change, index, direction, outcome);
+}
+
+/* `more`: the next item follows at once. */
 static bool run_item(struct cmd_change *change, size_t index, enum neap_direction direction,
-                     struct neap_error *err)
+                     bool more, struct neap_outcome *outcome, struct neap_error *err)
 {
     struct neap_plan_item *item = change->items[index];
     struct neap_source source = item->source;
-    struct neap_outcome outcome = {.attempts = 0, .unchanged = true};
     bool owned = false;
+    *outcome = (struct neap_outcome){.attempts = 0, .unchanged = true};
     bool done = direction == NEAP_UP ||
                 neap_session_down_source(&change->session, item, change->cli->opt.stored, &source,
                                          &owned, err);
@@ -224,19 +248,19 @@ static bool run_item(struct cmd_change *change, size_t index, enum neap_directio
                                  .name = item->name,
                                  .source = &source,
                                  .direction = direction,
-                                 .applied = neap_plan_was_applied(item)};
-        done = neap_change_step(&change->session.change, &unit, &outcome, err);
+                                 .applied = neap_plan_was_applied(item),
+                                 .more = more};
+        done = neap_change_step(&change->session.change, &unit, outcome, err);
     }
     if (owned)
         neap_source_clear(&source);
-    if (!done) {
-        name_next(change, item, direction, &outcome, err);
-        tell_failed(change, index, direction, &outcome);
+    if (!done)
         return false;
-    }
     item->state = direction == NEAP_UP ? NEAP_STATE_APPLIED : NEAP_STATE_PENDING;
-    change->done_count++;
-    tell_done(change, item, direction, &outcome);
+    if (outcome->unconfirmed)
+        change->unconfirmed = index;
+    else
+        count_done(change, index, direction, outcome);
     return true;
 }
 
@@ -261,9 +285,24 @@ bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
         recorder->keep_text = true;
         recorder->on_statement = log_statement;
     }
-    for (size_t i = 0; i < change->count; i++)
-        if (!run_item(change, i, direction, err))
+    change->session.change.confirmed = on_confirmed;
+    change->session.change.confirmed_arg = change;
+    bool alone = false; /* the item's COMMIT failed once: nothing more goes along with it */
+    for (size_t i = 0; i < change->count;) {
+        struct neap_outcome outcome;
+        bool more = !alone && i + 1 < change->count;
+        if (run_item(change, i, direction, more, &outcome, err)) {
+            i++;
+            alone = false;
+        } else if (outcome.earlier && outcome.again) {
+            neap_error_clear(err);
+            change->items[--i]->state = NEAP_STATE_PENDING;
+            alone = true;
+        } else {
+            give_up(change, i, direction, &outcome, err);
             return false;
+        }
+    }
     return true;
 }
 

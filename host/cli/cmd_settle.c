@@ -8,7 +8,7 @@
 
 #include "host/base/json.h"
 #include "host/base/memory.h"
-#include "host/change/tx.h"
+#include "host/change/commit.h"
 #include "host/cli/cmd_change.h"
 
 /* One row in history, by the host, in a transaction of its own. */
@@ -43,7 +43,8 @@ static bool record(struct neap_session *session, const struct neap_plan_item *it
     struct neap_outcome outcome = {0};
     struct neap_unit unit = {.id = item->id, .name = item->name, .source = &item->source};
     bool done = neap_tx_begin(&tx, change, &key, change->env->lock_timeout_ms, err) &&
-                neap_tx_record(&tx, &entry, err) && neap_tx_end(&tx, &unit, &outcome, err);
+                neap_tx_record(&tx, &entry, err) && neap_commit_send(&tx, err) &&
+                neap_commit_end(&tx, &unit, &outcome, err);
     if (!done)
         neap_tx_rollback(&tx);
     free(bundle);

@@ -68,6 +68,8 @@ struct neap_script_db {
     bool transaction;
     bool read_only;
     bool index_ours;
+    bool goes_on;    /* the caller sends more and then waits: what is unlooked at the end of
+                        the part may still be on its way when neap_script_call returns */
     /* Sets up and checks a connection that the script opens with db:connect (role,
      * timeouts, identity), or NULL. */
     bool (*opened)(void *arg, struct pg_client *client, struct neap_error *err);

@@ -234,13 +234,15 @@ static bool is_run_code(const struct neap_error *err)
     return strncmp(neap_error_row(err->code)->code, "run.", 4) == 0;
 }
 
-/* Everything has settled; the first refused statement decides, unless the run
- * was stopped or that very error is what the script raised. */
+/* Waits for everything, unless the caller does; the first refused statement decides,
+ * unless the run was stopped or that very error is what the script raised. */
 static bool settle(const struct neap_script_db *db, bool is_done, struct neap_error *err)
 {
     struct neap_error late = {0};
     if (db == NULL || db->client == NULL)
         return is_done;
+    if (is_done && db->goes_on && pg_failure(db->client) == NULL)
+        return true;
     bool is_settled = pg_settle(db->client, &late);
     const struct neap_error *first = pg_failure(db->client);
     if (first == NULL && !is_settled)

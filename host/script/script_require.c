@@ -121,7 +121,7 @@ int neap_script_require(lua_State *L)
     lua_rawset(L, 2);
     if (builtin != NULL) {
         lua_pushfstring(L, "=%s", name);
-        neap_script_load(L, builtin->bytes, builtin->length, lua_tostring(L, -1));
+        neap_script_stdlib_load(L, builtin, lua_tostring(L, -1));
         lua_remove(L, -2);
     } else {
         neap_script_load_file(L, lib);

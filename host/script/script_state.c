@@ -158,6 +158,12 @@ bool neap_script_state_run(struct neap_script_state *state, lua_CFunction entry,
     return is_done;
 }
 
+void neap_script_env_set(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &env_key);
+    lua_setupvalue(L, -2, 1);
+}
+
 void neap_script_load(lua_State *L, const char *text, size_t length, const char *chunk_name)
 {
     struct neap_error err = {0};
@@ -171,8 +177,7 @@ void neap_script_load(lua_State *L, const char *text, size_t length, const char 
             neap_error_where(&err, chunk_name + 1, err.where_line);
         glue_raise(L, &err);
     }
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &env_key);
-    lua_setupvalue(L, -2, 1);
+    neap_script_env_set(L);
 }
 
 void neap_script_load_file(lua_State *L, const struct neap_source_file *file)

@@ -64,6 +64,12 @@ bool neap_script_state_run(struct neap_script_state *state, lua_CFunction entry,
 /* Loads text (never bytecode) with the frozen globals: pushes the function, or
  * raises script.syntax. */
 void neap_script_load(lua_State *L, const char *text, size_t length, const char *chunk_name);
+/* Gives the function on top the frozen globals. */
+void neap_script_env_set(lua_State *L);
+/* script_stdlib.c: the same for a module of the stdlib, compiled once a process. */
+struct neap_embedded;
+void neap_script_stdlib_load(lua_State *L, const struct neap_embedded *file,
+                             const char *chunk_name);
 /* The text of `file` as a chunk named "@path", BOM and #! line passed over. */
 void neap_script_load_file(lua_State *L, const struct neap_source_file *file);
 

@@ -227,7 +227,7 @@ describe("a server that falls silent", function()
     p:expect { "up" }
     local length = length_of(p, WORK)
     p:write_table("0002", "t2")
-    local proxy = network.open(p, "hole", WORK, length - 150)
+    local proxy = network.open(p, "hole", WORK, length // 2)
     local r = p:neap({ "up", "--timeout", "1s" }, { env = proxy.env, timeout = 60 })
     assert.equal(124, r.status, r.out .. r.err)
     assert.truthy(r.err:find("run.deadline", 1, true), r.err)

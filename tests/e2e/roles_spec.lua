@@ -427,7 +427,8 @@ describe("what is missing", function()
     local p = project()
     p:write_table("0001", "a")
     p:expect "up"
-    p:query [[drop function neap.record; drop function neap.record_events; drop table neap.attempt;
+    p:query [[drop function neap.record; drop function neap.record_events;
+      drop function neap.follow; drop table neap.attempt;
       alter function neap.fence security invoker; alter table neap.lease drop column earlier;
       update neap.meta set version = 1]]
     p:write_table("0002", "b")

@@ -55,7 +55,7 @@ static void check_completion(const char *shell)
     }
     for (const struct cli_option *option = cli_options; option->field; option++)
         check_mentions(shell, text, option->name);
-    check_mentions(shell, text, "neap completion environments");
+    check_mentions(shell, text, "environments");
     free(text);
 }
 

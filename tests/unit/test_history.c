@@ -259,10 +259,13 @@ static void test_history__a_newer_schema_is_refused(void **state)
 /* What an earlier neap left behind. */
 static void go_back_to_version_1(struct pg_scene *scene)
 {
-    static const char *const statements[] = {
-        "drop function neap.record", "drop function neap.record_events", "drop table neap.attempt",
-        "alter function neap.fence(int8) security invoker",
-        "alter table neap.lease drop column earlier", "update neap.meta set version = 1"};
+    static const char *const statements[] = {"drop function neap.record",
+                                             "drop function neap.record_events",
+                                             "drop function neap.follow",
+                                             "drop table neap.attempt",
+                                             "alter function neap.fence(int8) security invoker",
+                                             "alter table neap.lease drop column earlier",
+                                             "update neap.meta set version = 1"};
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
         pg_scene_do(scene, statements[i]);
 }
