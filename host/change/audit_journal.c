@@ -240,7 +240,8 @@ static bool read_head(struct neap_journal *journal, off_t end, struct neap_error
 /* The journal's id and segment number, from the first line. */
 static bool read_begin(struct neap_journal *journal, struct neap_error *err)
 {
-    FILE *file = fdopen(dup(journal->fd), "r");
+    int fd = dup(journal->fd);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
     char *line = NULL;
     size_t capacity = 0;
     json_t *json = NULL;
@@ -260,6 +261,8 @@ static bool read_begin(struct neap_journal *journal, struct neap_error *err)
     free(line);
     if (file != NULL)
         (void)fclose(file); /* only read */
+    else if (fd >= 0)
+        close(fd);
     return read;
 }
 

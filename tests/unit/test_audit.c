@@ -5,8 +5,6 @@
  */
 #include "tests/unit/test_support.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -31,24 +29,10 @@ static int make_dir(void **state)
     return 0;
 }
 
-static void remove_tree(const char *dir)
-{
-    DIR *opened = opendir(dir);
-    for (const struct dirent *entry; opened != NULL && (entry = readdir(opened)) != NULL;) {
-        char *path = neap_path_join(dir, entry->d_name);
-        if (entry->d_name[0] != '.' && unlink(path) != 0 && errno == EISDIR)
-            remove_tree(path);
-        free(path);
-    }
-    if (opened != NULL)
-        closedir(opened);
-    rmdir(dir);
-}
-
 static int remove_dir(void **state)
 {
     (void)state;
-    remove_tree(state_dir);
+    test_temp_remove(state_dir);
     free(state_dir);
     return 0;
 }

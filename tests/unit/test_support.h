@@ -12,11 +12,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "host/base/path.h"
 
 #define assert_contains(text, part)                                     \
     do {                                                                \
@@ -37,6 +41,23 @@ static inline char *test_temp_dir(void)
     assert_non_null(dir);
     assert_non_null(mkdtemp(dir));
     return dir;
+}
+
+/* Removes it with all that is in it. Hidden names are no test's. */
+static inline void test_temp_remove(const char *dir)
+{
+    DIR *opened = opendir(dir);
+
+    for (const struct dirent *entry; opened && (entry = readdir(opened));) {
+        char *path = neap_path_join(dir, entry->d_name);
+
+        if (entry->d_name[0] != '.' && unlink(path) != 0 && errno == EISDIR)
+            test_temp_remove(path);
+        free(path);
+    }
+    if (opened)
+        closedir(opened);
+    rmdir(dir);
 }
 
 /* From here stderr goes to a file until test_stderr_end gives its text. */
