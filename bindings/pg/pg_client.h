@@ -118,6 +118,9 @@ int pg_rows(const struct pg_op *op);
 bool pg_pipeline_begin(struct pg_client *client, struct neap_error *err);
 bool pg_pipeline_end(struct pg_client *client, struct neap_error *err);
 bool pg_sync(struct pg_client *client, struct neap_error *err);
+/* Asks for the answers so far, which ends nothing: behind a statement that failed the
+ * server goes on skipping. Does not wait. */
+void pg_ask(struct pg_client *client);
 
 /* The first failure since the last pg_failure_clear, of any statement, owned or
  * not: sticky, so that a script that swallows it cannot go on. db.aborted never

@@ -179,6 +179,14 @@ static bool has_room(void *arg)
            (client->op_count < IN_FLIGHT_MAX / 2 && client->unflushed_bytes < UNFLUSHED_MAX / 2);
 }
 
+void pg_ask(struct pg_client *client)
+{
+    /* Not a sync: outside a transaction a sync would commit. */
+    if (client->pipeline && !client->lost)
+        PQsendFlushRequest(client->conn);
+    pg_flush(client);
+}
+
 /* Both sides may be full: then we read while we wait to write. A callback must
  * not wait, so what it sends is let in over the mark. */
 static bool make_room(struct pg_client *client, const struct pg_statement *statement,
@@ -188,10 +196,7 @@ static bool make_room(struct pg_client *client, const struct pg_statement *state
         return true;
     if (client->pumping || statement->done)
         return true;
-    /* A flush, not a sync: outside a transaction a sync would commit. */
-    if (client->pipeline)
-        PQsendFlushRequest(client->conn);
-    pg_flush(client);
+    pg_ask(client);
     client->greedy++;
     bool ok = pg_wait_for(client, has_room, client, NULL, err);
 

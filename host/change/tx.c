@@ -154,11 +154,13 @@ bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change,
         !(pg_send_text(tx->work, "discard all", 0, NULL, err) && pg_sync(tx->work, err)))
         return false;
     change->target->tidy = false;
-    return pg_send_text(tx->work, "begin isolation level read committed read write", 0, NULL,
-                        err) &&
-           /* the sync brings the answers now: the watch needs the process id */
-           send_limits(tx, lock_timeout_ms, err) && pg_sync(tx->work, err) &&
-           send_guards(tx, err) && send_role(tx->work, change->env->role, true, err);
+    if (!pg_send_text(tx->work, "begin isolation level read committed read write", 0, NULL, err) ||
+        !send_limits(tx, lock_timeout_ms, err))
+        return false;
+    /* The watch needs the process id now. No sync: had BEGIN failed, what follows would
+     * be run behind it, each in a transaction of its own. */
+    pg_ask(tx->work);
+    return send_guards(tx, err) && send_role(tx->work, change->env->role, true, err);
 }
 
 /* Limits and role of the work session, for as long as it lasts or (`local`) for the

@@ -30,11 +30,11 @@ local commands = {
 }
 
 -- The command with something at the n-th call: its result, and the report.
-local function run_with_fault(p, command, mode, n)
+local function run_with_fault(p, command, mode, n, match)
   local report = p.temp .. "/calls"
   os.remove(report)
   local r = p:neap(commands[command], { env = { LD_PRELOAD = library(), CALL_FAULT_MODE = mode,
-    CALL_FAULT_AT = tostring(n), CALL_FAULT_REPORT = report } })
+    CALL_FAULT_AT = tostring(n), CALL_FAULT_MATCH = match, CALL_FAULT_REPORT = report } })
   return r, process.read(report) or ""
 end
 
@@ -49,9 +49,9 @@ end
 local wanted = { up = "tt tt tt", down = "ff ff ff" }
 
 -- One trial on a database of its own.
-local function trial(command, mode, n, seen)
+local function trial(command, mode, n, seen, match)
   local p = project_for(command)
-  local r, report = run_with_fault(p, command, mode, n)
+  local r, report = run_with_fault(p, command, mode, n, match)
   local place = ("%s, %s at call %d: %sexit %d\n%s%s"):format(command, mode, n, report, r.status,
     r.out, r.err)
   local now = whole.state(p)
@@ -73,9 +73,9 @@ local function trial(command, mode, n, seen)
 end
 
 -- How many calls a whole command makes.
-local function count(command, mode)
+local function count(command, mode, match)
   local p = project_for(command)
-  local r, report = run_with_fault(p, command, mode, 0)
+  local r, report = run_with_fault(p, command, mode, 0, match)
   assert.equal(0, r.status, r.err)
   assert.equal(wanted[command], whole.state(p))
   e2e.clean()
@@ -97,6 +97,16 @@ if not e2e.sanitized then
     local seed = tonumber(os.getenv "NEAP_SEED") or os.time()
     math.randomseed(seed)
     after_each(e2e.clean)
+
+    -- What is sent behind a BEGIN that fails is on its way already.
+    it("that is a BEGIN nothing is done outside its transaction", function()
+      local begin = "begin isolation level read committed"
+      for n = 1, count("up", "refuse", begin) do
+        local seen = {}
+        trial("up", "refuse", n, seen, begin)
+        assert.is_nil(seen[0])
+      end
+    end)
 
     for _, mode in ipairs(modes) do
       for _, command in ipairs { "up", "down" } do

@@ -13,6 +13,7 @@
  *                            at a file (opened, written, synced, locked, looked at, cut):
  *     file      the call fails with EIO, a write with ENOSPC
  *     short     a write comes to its half, and every later one fails with ENOSPC
+ *   CALL_FAULT_MATCH=TEXT    only statements that begin so count
  *   CALL_FAULT_REPORT=FILE   "WHAT" where it happened and, at exit, "count N"
  */
 #include <dlfcn.h>
@@ -32,7 +33,7 @@
 
 static long counted, fail_at;
 static const char *mode = "";
-static const char *report_path;
+static const char *report_path, *match = "";
 static bool is_armed, is_full;
 
 static void say(const char *what, long n)
@@ -78,7 +79,7 @@ int PQsendQueryParams(PGconn *conn, const char *sql, int count, const Oid *types
                       const char *const *values, const int *lengths, const int *formats, int binary)
 {
     send_fn *real = (send_fn *)dlsym(RTLD_NEXT, "PQsendQueryParams");
-    if (is_file_mode() || !is_due(sql))
+    if (is_file_mode() || strncmp(sql, match, strlen(match)) != 0 || !is_due(sql))
         return real(conn, sql, count, types, values, lengths, formats, binary);
     if (is_mode("unsent"))
         return 0;
@@ -188,6 +189,8 @@ __attribute__((constructor)) static void begin(void)
     fail_at = atol(at);
     mode = getenv("CALL_FAULT_MODE");
     report_path = getenv("CALL_FAULT_REPORT");
+    if (getenv("CALL_FAULT_MATCH") != NULL)
+        match = getenv("CALL_FAULT_MATCH");
     unsetenv("LD_PRELOAD");
     is_armed = mode != NULL && report_path != NULL;
 }
