@@ -406,6 +406,46 @@ static void test_audit__heads_are_signed(void **state)
     free(other_pub);
 }
 
+/* A key of the wrong kind, half a key, or none: refused, before anything is written. */
+static void test_audit__only_a_key_signs(void **state)
+{
+    (void)state;
+    char *key = neap_path_join(state_dir, "key"),
+         *public_key = neap_path_join(state_dir, "key.pub");
+    char *none = neap_path_join(state_dir, "none");
+    struct neap_error err = {0};
+    struct neap_audit *audit = NULL;
+    assert_true(neap_audit_keygen(key, NULL));
+    assert_int_equal(chmod(public_key, 0600), 0);
+    const struct {
+        const char *path;
+        enum neap_error_code code;
+    } refused[] = {{public_key, NEAP_ERR_FILE_REFUSED}, {none, NEAP_ERR_FILE_IO}};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        struct neap_audit_opts opts = {.state_dir = state_dir,
+                                       .identity = IDENTITY,
+                                       .run_id = "a",
+                                       .signing_key = refused[i].path};
+        assert_false(neap_audit_open(&opts, &audit, &err));
+        assert_int_equal(err.code, refused[i].code);
+        neap_error_clear(&err);
+    }
+    write_run("run-a", 0, NULL, 0);
+    struct neap_audit_verify_opts opts = {
+        .state_dir = state_dir, .identity = IDENTITY, .public_key = key};
+    struct neap_audit_report report;
+    assert_false(neap_audit_verify(&opts, &report, &err)); /* the secret one is no public one */
+    assert_int_equal(err.code, NEAP_ERR_FILE_REFUSED);
+    neap_error_clear(&err);
+    report = verify(NULL, public_key);
+    assert_int_equal(report.finding_count, 1);
+    assert_contains(report.findings[0].message, "no head is signed");
+    neap_audit_report_clear(&report);
+    free(none);
+    free(public_key);
+    free(key);
+}
+
 static void test_audit__a_head_kept_elsewhere_is_looked_for(void **state)
 {
     (void)state;
@@ -450,6 +490,7 @@ int main(void)
         CASE(a_journal_others_can_read_is_refused),
         CASE(text_cannot_forge_or_leak),
         CASE(heads_are_signed),
+        CASE(only_a_key_signs),
         CASE(a_head_kept_elsewhere_is_looked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

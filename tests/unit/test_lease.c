@@ -441,6 +441,63 @@ static void test_lease__refence_on_another_session(void **state)
     lease_release(lease);
 }
 
+/* Somebody else's token in the row: what is left of ours gets nothing any more. */
+static void test_lease__a_taken_lease_is_neither_fence_nor_renewed(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    a.ttl_ms = 1500;
+    struct lease *lease = claim(scene, scene->client, &a);
+    pg_scene_do(scene, "update neap.lease set token = nextval('neap.lease_token'), run_id = 'b'");
+    assert_false(lease_refence(lease, scene->client, 1000, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_LOST);
+    neap_error_clear(&scene->err);
+    wait_ms(scene, 1000); /* no beat of ours is sent any more */
+    assert_false(lease_fence(lease, scene->client, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_LOST);
+    neap_error_clear(&scene->err);
+    lease_release(lease);
+    assert_int_equal(
+        pg_scene_int(scene, "select count(*) from neap.lease where released_at is null"), 1);
+}
+
+static void test_lease__half_a_minute_is_the_default(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    a.ttl_ms = 0;
+    struct lease *lease = claim(scene, scene->client, &a);
+    int64_t left_s = pg_scene_int(
+        scene, "select extract(epoch from expires_at - clock_timestamp())::bigint from neap.lease");
+    assert_in_range(left_s, 1, 30); /* less on a machine that was busy */
+    lease_release(lease);
+}
+
+/* A lost control session: each question says so, none is answered "free". */
+static void test_lease__a_lost_session_knows_nothing(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *control = open_as(scene, "a");
+    struct lease *lease = NULL;
+    struct lease_holder holder;
+    bool found = false;
+    pg_scene_do(scene, "select pg_terminate_backend(pid) from pg_stat_activity"
+                       " where application_name = 'neap:a'");
+    wait_ms(scene, 300);
+    assert_false(lease_look(control, IDENTITY, &found, &holder, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_LOST);
+    neap_error_clear(&scene->err);
+    assert_false(lease_claim(control, &a, &lease, &scene->err));
+    assert_null(lease);
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_LOST);
+    neap_error_clear(&scene->err);
+    assert_false(lease_break(control, &a, true, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_LOST);
+    neap_error_clear(&scene->err);
+    pg_close(control);
+}
+
 static void test_lease__break_ends_another_s(void **state)
 {
     struct pg_scene *scene = *state;
@@ -484,6 +541,9 @@ int main(void)
         CASE(silence_for_its_time_loses_it),
         CASE(silence_after_a_sleep_loses_it),
         CASE(sessions_of_the_old_run_are_waited_for),
+        CASE(a_taken_lease_is_neither_fence_nor_renewed),
+        CASE(half_a_minute_is_the_default),
+        CASE(a_lost_session_knows_nothing),
         CASE(idle_sessions_of_a_pool_are_not_waited_for),
         CASE(sessions_of_older_runs_are_waited_for),
         CASE(refence_waits_for_the_transaction),
