@@ -27,6 +27,6 @@ void neap_crash_open(void);
 
 /* Names the library that the main thread is about to call, for those last words, or
  * NULL behind the call. For libraries known to crash. The name is borrowed. */
-void neap_crash_in(const char *library);
+void neap_crash_in(const char *name);
 
 #endif

@@ -16,8 +16,7 @@
 #include "host/change/commit.h"
 
 #define PAUSE_FIRST_MS 100 /* doubled each time … */
-#define PAUSE_DOUBLINGS 6  /* … so often, then … */
-#define PAUSE_MAX_MS 5000  /* … this; half of it is jitter */
+#define PAUSE_MAX_MS 5000  /* … up to this; half of it is jitter */
 
 int64_t neap_unit_timeout_ms(const struct neap_change *change, const struct neap_script_def *def)
 {
@@ -327,8 +326,9 @@ static bool try_once(struct neap_change *change, const struct neap_unit *unit,
 
 static int64_t pause_ms(int attempt)
 {
-    int64_t pause =
-        attempt <= PAUSE_DOUBLINGS ? (int64_t)PAUSE_FIRST_MS << (attempt - 1) : PAUSE_MAX_MS;
+    int64_t pause = PAUSE_FIRST_MS;
+    for (int i = 1; i < attempt && pause < PAUSE_MAX_MS; i++)
+        pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
     struct neap_hash hash;
     int64_t seed[2] = {neap_clock_us(), attempt};
     neap_hash_bytes(seed, sizeof seed, &hash); /* jitter, so that two runs part ways */

@@ -275,10 +275,12 @@ static void try_all(const struct scenario *scenario)
     fault.refused = 0;
     assert_true(try_at(scenario, 0, 0, false));
     assert_true(fault.calls > 0 && fault.refused == 0);
-    for (int n = 1; try_at(scenario, n, EIO, false); n++)
-        continue;
-    for (int n = 1; try_at(scenario, n, ENOSPC, true); n++)
-        continue;
+    int n = 1;
+    while (try_at(scenario, n, EIO, false))
+        n++;
+    n = 1;
+    while (try_at(scenario, n, ENOSPC, true))
+        n++;
     assert_true(fault.refused > 0);
 }
 
