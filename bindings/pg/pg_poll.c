@@ -58,23 +58,6 @@ static bool stands_still(const struct pg_client *client)
     return op->streams && op->owned && (op->rows_queued >= 256 || op->rows_bytes >= 1U << 20);
 }
 
-void pg_rewatch(struct pg_client *client)
-{
-    int events = stands_still(client) ? 0 : UV_READABLE;
-
-    if (!client->poll || client->connecting)
-        return;
-    if (client->want_write)
-        events |= UV_WRITABLE;
-    if (events == client->poll_events)
-        return;
-    client->poll_events = events;
-    if (events)
-        uv_poll_start(client->poll, events, on_socket);
-    else
-        uv_poll_stop(client->poll);
-}
-
 /* Answers and last words that came before the end count. */
 static void lose_after_input(struct pg_client *client)
 {
@@ -108,6 +91,26 @@ static void note_drop(struct pg_client *client)
         return;
     pg_unwatch(client);
     client->dropped = neap_timer_begin(client->loop, 0, 0, on_dropped, client);
+}
+
+void pg_rewatch(struct pg_client *client)
+{
+    int events = stands_still(client) ? 0 : UV_READABLE;
+
+    if (!client->poll || client->connecting)
+        return;
+    note_drop(client);
+    if (!client->poll)
+        return;
+    if (client->want_write)
+        events |= UV_WRITABLE;
+    if (events == client->poll_events)
+        return;
+    client->poll_events = events;
+    if (events)
+        uv_poll_start(client->poll, events, on_socket);
+    else
+        uv_poll_stop(client->poll);
 }
 
 void pg_flush(struct pg_client *client)

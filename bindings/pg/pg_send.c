@@ -135,7 +135,7 @@ static void flush_in_time(struct pg_client *client, int64_t now_us)
     if (due) {
         pg_flush(client);
         client->flushed_us = now_us;
-    } else if (!client->want_write) {
+    } else {
         client->want_write = true;
         pg_rewatch(client);
     }
@@ -299,6 +299,7 @@ bool pg_sync(struct pg_client *client, struct neap_error *err)
             neap_error_copy(err, &client->loss);
         else
             neap_error_set(err, NEAP_ERR_DB_LOST, "the pipeline could not be synchronised");
+        pg_flush(client); /* notes it when libpq closed the socket */
         return false;
     }
     struct pg_op *op = pg_op_new(NULL);

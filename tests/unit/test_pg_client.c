@@ -493,6 +493,30 @@ static void test_pg_client__a_loss_found_while_writing_is_told(void **state)
     free(big);
 }
 
+static bool is_lost(void *arg)
+{
+    return pg_is_lost(arg);
+}
+
+/* The same at a sync, and whoever waits next waits for something else. */
+static void test_pg_client__a_loss_found_by_a_sync_is_told(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_wait wait = {.done = is_lost, .arg = scene->client, .what = "the loss"};
+
+    assert_true(pg_pipeline_begin(scene->client, &scene->err));
+    assert_int_equal(shutdown(PQsocket(pg_raw(scene->client)), SHUT_RDWR), 0);
+    /* libpq does not tell that it cannot write the first; the second is held back for
+     * the loop to write, and the sync finds the socket's end. */
+    for (int i = 0; i < 2; i++)
+        assert_true(pg_send_text(scene->client, "select 1", 0, NULL, &scene->err));
+    assert_false(pg_sync(scene->client, NULL));
+    wait.deadline_ms = neap_clock_deadline_ms(10000);
+    assert_true(neap_loop_wait(scene->loop, &wait, &scene->err));
+    assert_false(pg_settle(scene->client, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_LOST);
+}
+
 static void test_pg_client__an_idle_session_s_end_is_explained(void **state)
 {
     struct pg_scene *scene = *state;
@@ -609,6 +633,7 @@ int main(void)
         PG_SCENE(test_pg_client__a_discarded_result_costs_no_memory),
         PG_SCENE(test_pg_client__a_lost_connection_stays_lost),
         PG_SCENE(test_pg_client__a_loss_found_while_writing_is_told),
+        PG_SCENE(test_pg_client__a_loss_found_by_a_sync_is_told),
         PG_SCENE(test_pg_client__an_idle_session_s_end_is_explained),
         PG_SCENE(test_pg_client__copy_needs_its_own_door),
         PG_SCENE(test_pg_client__every_call_is_settled_once),
