@@ -50,9 +50,12 @@ static enum verdict judge(const struct neap_tx *tx, struct neap_error *err)
     if (failure == NULL && strcmp(pg_op_tag(tx->commit), "COMMIT") == 0 &&
         (follows || pg_transaction_status(tx->work) == PQTRANS_IDLE))
         return COMMIT_DONE;
-    if (failure != NULL && failure->code == NEAP_ERR_DB_ABORTED && pg_failure(tx->work) != NULL)
-        failure = pg_failure(tx->work); /* a record before it failed: COMMIT was not run */
-    else if (pg_is_lost(tx->work)) {
+    const struct neap_error *first = pg_failure(tx->work);
+    /* A session's last word answers what was not answered yet, be it done or not. */
+    bool is_last_word = first != NULL && first->code == NEAP_ERR_DB_LOST;
+    if (failure != NULL && failure->code == NEAP_ERR_DB_ABORTED && first != NULL && !is_last_word)
+        failure = first; /* a record before it failed: COMMIT was not run */
+    else if (pg_is_lost(tx->work) || is_last_word) {
         neap_error_set(err, NEAP_ERR_COMMIT_UNKNOWN, "the connection was lost during COMMIT");
         return COMMIT_UNKNOWN;
     }

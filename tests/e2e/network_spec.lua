@@ -83,6 +83,29 @@ describe("a connection that is lost", function()
     p:expect { "audit", "verify" }
   end)
 
+  -- The pooler's last word is an error, and it answers the first statement that was not
+  -- answered yet, though that one and the COMMIT behind it may have been done.
+  it("during COMMIT, behind a pooler: its last word is no refusal", function()
+    for _, at in ipairs { "commit+0", "commit+20", "commit+60" } do
+      local p = e2e.project()
+      p:write_table("0001", "t1")
+      p:expect { "up" }
+      p:write_table("0002", "t2")
+      local proxy = network.open(p, "cut", 1, at)
+      assert(os.execute(("chmod 0711 %s && chmod 0777 %s/.s.PGSQL.5432"):format(p.temp,
+        proxy.dir)))
+      p:write("neap.lua", ([[return { environments = { far = { url = "%s",
+        pooler = "transaction", lease_ttl = "3s" } } }]]):format(e2e.pooled_url(p.database,
+        e2e.pooler(proxy.dir, proxy.dir, 1))))
+      local r = p:neap { "-e", "far", "up", "--timeout", "20s" }
+      local place = ("cut at %s: exit %d\n%s%s"):format(at, r.status, r.out, r.err)
+      assert(proxy:out():find("fired", 1, true), place)
+      assert.equal(is_applied(p, "0002") and 0 or 1, r.status, place)
+      assert.equal(is_applied(p, "0002"), r.out:find("applied 0002", 1, true) ~= nil, place)
+      proxy:stop()
+    end
+  end)
+
   for connection, what in ipairs { "control", "work" } do
     it("anywhere on the " .. what .. " session: applied once by the next run", function()
       local p = e2e.project()
