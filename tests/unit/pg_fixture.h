@@ -7,12 +7,7 @@
 #ifndef NEAP_TESTS_UNIT_PG_FIXTURE_H
 #define NEAP_TESTS_UNIT_PG_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "tests/unit/test_support.h"
 
 #include <glob.h>
 #include <grp.h>

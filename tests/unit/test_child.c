@@ -138,7 +138,7 @@ static void test_child__ends_at_its_deadline(void **state)
         run_shell(bench, "echo begun; sleep 60", OPTS{.deadline_ms = neap_clock_ms() + 200}));
     assert_int_equal(bench->err.code, NEAP_ERR_RUN_DEADLINE);
     assert_string_equal(neap_buffer_text(&bench->result.out), "begun\n");
-    assert_true(neap_clock_ms() - begin < 1500);
+    assert_true(neap_clock_ms() - begin < TEST_HANG_MS);
 }
 
 static void test_child__kills_what_ignores_term(void **state)
@@ -148,7 +148,7 @@ static void test_child__kills_what_ignores_term(void **state)
 
     assert_false(run_shell(bench, "trap '' TERM; while :; do sleep 1; done",
                            OPTS{.deadline_ms = neap_clock_ms() + 100}));
-    assert_in_range(neap_clock_ms() - begin, 2000, 4000);
+    assert_true(neap_clock_ms() - begin >= 2000); /* TERM came first */
     assert_int_equal(bench->result.exit_status, 137);
 }
 
@@ -159,7 +159,7 @@ static void test_child__does_not_wait_for_grandchildren(void **state)
     int pid = 0;
 
     assert_true(run_shell(bench, "sleep 60 & echo $!", OPTS{0}));
-    assert_true(neap_clock_ms() - begin < 1500);
+    assert_true(neap_clock_ms() - begin < TEST_HANG_MS);
     assert_int_equal(sscanf(neap_buffer_text(&bench->result.out), "%d", &pid), 1);
     for (int i = 0; i < 100 && kill(pid, 0) == 0; i++) { /* until init reaped it */
         char path[64], state_letter = 0;
@@ -254,7 +254,7 @@ static void test_child__ends_with_a_stop(void **state)
     assert_int_equal(bench->err.code, NEAP_ERR_RUN_INTERRUPTED);
     assert_true(run_shell(bench, "echo cleaned", OPTS{.cleanup = true}));
     assert_string_equal(neap_buffer_text(&bench->result.out), "cleaned\n");
-    assert_true(neap_clock_ms() - begin < 1000);
+    assert_true(neap_clock_ms() - begin < TEST_HANG_MS);
 }
 
 static void test_child__daemon_leaves_its_children(void **state)
@@ -292,8 +292,7 @@ static void test_child__survives_a_signal_storm(void **state)
     struct bench *bench = *state;
     struct sigaction action = {.sa_handler = on_storm}; /* no SA_RESTART */
     /* fork begins anew at each signal, and valgrind's takes longer than a millisecond. */
-    const char *preset = getenv("NEAP_PRESET");
-    int gap_us = preset && strcmp(preset, "valgrind") == 0 ? 100000 : 1000;
+    int gap_us = 1000 * (int)test_stride(100);
     struct itimerval storm = {{0, gap_us}, {0, gap_us}}, calm = {{0, 0}, {0, 0}};
     size_t size = 1 << 20;
     char *text = malloc(size + 1);

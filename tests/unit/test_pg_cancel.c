@@ -13,7 +13,7 @@ static struct pg_statement plain(const char *sql)
 static void test_pg_cancel__the_deadline_ends_a_statement(void **state)
 {
     struct pg_scene *scene = *state;
-    struct pg_statement statement = plain("select pg_sleep(30)");
+    struct pg_statement statement = plain("select pg_sleep(60)");
     int64_t begin_ms = neap_clock_ms();
 
     scene->run.deadline_ms = begin_ms + 200;
@@ -22,7 +22,7 @@ static void test_pg_cancel__the_deadline_ends_a_statement(void **state)
     assert_string_equal(scene->err.sql, statement.sql);
     assert_string_equal(scene->err.where_file, "m.lua");
     assert_non_null(strstr(scene->err.detail, "waited for the server: select"));
-    assert_true(neap_clock_ms() - begin_ms < 2000);
+    assert_true(neap_clock_ms() - begin_ms < TEST_HANG_MS);
     assert_false(pg_is_lost(scene->client));
     assert_false(pg_exec_text(scene->client, "select 1", 0, NULL, NULL, &scene->err));
     assert_int_equal(scene->err.code, NEAP_ERR_RUN_DEADLINE);
@@ -121,7 +121,7 @@ static void test_pg_cancel__a_dead_server_costs_five_seconds(void **state)
     kill(backend, SIGCONT);
     assert_int_equal(scene->err.code, NEAP_ERR_RUN_DEADLINE);
     assert_true(pg_is_lost(scene->client));
-    assert_in_range(took_ms, 4900, 6500);
+    assert_in_range(took_ms, 4900, TEST_HANG_MS);
 }
 
 int main(void)

@@ -211,10 +211,10 @@ static void test_pg_open__silence_has_a_limit(void **state)
     assert_false(open_at(scene, conninfo, 300));
     assert_int_equal(scene->err.code, NEAP_ERR_DB_CONNECT);
     assert_non_null(strstr(scene->err.message, "no answer in 300 ms"));
-    assert_in_range(neap_clock_ms() - begin_ms, 290, 1500);
-    assert_true(ticks > 10);
+    assert_in_range(neap_clock_ms() - begin_ms, 290, TEST_HANG_MS);
+    assert_true(ticks > 0);
     scene->run.deadline_ms = neap_clock_ms() + 100;
-    assert_false(open_at(scene, conninfo, 5000));
+    assert_false(open_at(scene, conninfo, 60000));
     assert_int_equal(scene->err.code, NEAP_ERR_RUN_DEADLINE);
     neap_timer_end(timer);
     close(listener);

@@ -22,6 +22,19 @@
 
 #include "host/base/path.h"
 
+/* What must not hang took less: what it is kept from takes a minute. No measure of
+ * speed, which is the benches' to tell: valgrind, sanitizers and load slow it all. */
+#define TEST_HANG_MS 25000
+
+/* How far a loop over "each of many" goes: by one, and under valgrind, where a turn
+ * takes thirty times as long, by `stride`. */
+static inline size_t test_stride(size_t stride)
+{
+    const char *preset = getenv("NEAP_PRESET");
+
+    return preset && strcmp(preset, "valgrind") == 0 ? stride : 1;
+}
+
 #define assert_contains(text, part)                                     \
     do {                                                                \
         if (!strstr((text), (part)))                                    \
