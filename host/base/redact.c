@@ -427,6 +427,75 @@ static void hide_words(struct scan *scan)
         at = hide_after_word(scan, at);
 }
 
+/* The end of a keyword's value as libpq reads it: in quotes or to a blank, and a
+ * backslash takes the next letter's meaning. */
+static const char *libpq_value_end(const char *at)
+{
+    bool quoted = *at == '\'';
+
+    for (at += quoted; *at && (quoted ? *at != '\'' : !isspace((unsigned char)*at)); at++)
+        at += *at == '\\' && at[1];
+    return at;
+}
+
+/* Without the quotes around a value, and a comma or bracket behind the second. */
+static void hide_inside(struct scan *scan, const char *begin, const char *end)
+{
+    const char *last = end;
+
+    if (*begin == '"') {
+        last -= last - begin > 2 && strchr(",;)]}>&", last[-1]) && last[-2] == '"';
+        end = last - begin > 1 && last[-1] == '"' ? last - 1 : end;
+    }
+    begin += *begin == '"' || *begin == '\'';
+    hide(scan, (size_t)(begin - scan->text), (size_t)(end - scan->text));
+}
+
+/* The same inside a literal, where each quote is doubled or has a backslash before
+ * it; NULL when `at` is not at such a quote or it has no end. */
+static const char *nested_value_end(const struct scan *scan, const char *at)
+{
+    bool opens = (*at == '\'' && at[1] == '\'') || (*at == '\\' && at[1] && strchr("'\"", at[1]));
+
+    if (!opens || at[2] == '\0' || isspace((unsigned char)at[2]))
+        return NULL;
+    return memmem(at + 2, scan->length - (size_t)(at + 2 - scan->text), at, 2);
+}
+
+/* A text that is a URI is nothing else: libpq reads a value to the next '&'. */
+static bool is_uri(const char *text)
+{
+    return strncmp(text, "postgres://", 11) == 0 || strncmp(text, "postgresql://", 13) == 0;
+}
+
+/* Every value that libpq could take for a password, also of a word that stands in
+ * what another shape has hidden. A value that runs on through another's has its
+ * end, so `hidden` keeps this linear. */
+static void hide_conninfo(struct scan *scan)
+{
+    bool uri = is_uri(scan->text);
+    const char *at = scan->text;
+    const char *hidden = at; /* the end of the last one without quotes */
+
+    while ((at = next_word(at)) != NULL) {
+        const char *sign = at + strspn(at, " \t\n\v\f\r");
+        const char *begin = sign + 1, *end = NULL, *nested = NULL;
+        bool quoted = false;
+
+        if (*sign != '=')
+            continue;
+        begin += strspn(begin, " \t\n\v\f\r");
+        quoted = !uri && *begin == '\'';
+        nested = uri ? NULL : nested_value_end(scan, begin);
+        if (!nested && !quoted && begin < hidden)
+            continue;
+        end = uri ? begin + strcspn(begin, "&") : libpq_value_end(begin);
+        end = nested && nested > end ? nested : end;
+        hidden = quoted ? hidden : end;
+        hide_inside(scan, begin, end);
+    }
+}
+
 static bool begins_word(const char *at, const char *const *words, const char **end)
 {
     for (; *words; words++)
@@ -470,6 +539,7 @@ char *neap_redact_at(const char *text, size_t *offset)
     hide_known(&scan);
     hide_urls(&scan);
     hide_words(&scan);
+    hide_conninfo(&scan);
     hide_roles(&scan);
     for (size_t i = 0; i < length; i++) {
         bool starts = scan.mask[i] && (i == 0 || !scan.mask[i - 1]);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/pg/pg_conninfo.h"
 #include "host/base/buffer.h"
 #include "host/base/memory.h"
 #include "host/base/text.h"
@@ -262,12 +263,44 @@ static bool read_variables(struct cli_parsed *out, struct neap_error *err)
     return true;
 }
 
+/* Where text may begin in an argument: --name=text, -xtext, text. */
+static bool holds_password(const char *arg)
+{
+    const char *equals = strncmp(arg, "--", 2) == 0 ? strchr(arg, '=') : NULL;
+    const char *const texts[] = {arg, equals ? equals + 1 : NULL,
+                                 arg[0] == '-' && arg[1] ? arg + 2 : NULL};
+    bool found = false;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0] && !found; i++) {
+        char *password = texts[i] ? pg_conninfo_password(texts[i]) : NULL;
+        found = password != NULL;
+        free(password);
+    }
+    return found;
+}
+
+/* No option takes a connection string; a mistake with one must not repeat it. */
+static bool check_secrets(int argc, char *const *argv, struct neap_error *err)
+{
+    for (int i = 1; i < argc; i++) {
+        if (!holds_password(argv[i]))
+            continue;
+        neap_error_set(err, NEAP_ERR_USAGE, "argument %d is a connection string with a password",
+                       i);
+        neap_error_detail(err, "Every user of this machine can read the arguments of a process.");
+        neap_error_hint(err, "Change that password. Give the string by DATABASE_URL, or as "
+                             "url = env \"NAME\" of an environment in neap.lua.");
+        return false;
+    }
+    return true;
+}
+
 bool cli_parse(int argc, char *const *argv, struct cli_parsed *out, struct neap_error *err)
 {
     struct cursor cursor = {.argc = argc, .argv = argv, .at = 1};
     *out = (struct cli_parsed){0};
     out->argv = neap_alloc(((size_t)argc + 1) * sizeof *out->argv);
-    bool good = parse_words(out, &cursor, err);
+    bool good = check_secrets(argc, argv, err);
+    good = parse_words(out, &cursor, good ? err : NULL) && good;
     good = find_command(out, good ? err : NULL) && good;
     if (good && out->opt.help)
         return true;

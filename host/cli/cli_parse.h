@@ -22,7 +22,8 @@ struct cli_parsed {
  * as the next argument, short flags may be bundled (-nq), a short option's value
  * may follow at once (-eproduction). Then the environment variables of the
  * options that the command takes. Errors are usage.arguments and name the
- * nearest word, or the commands that take the option. Clear in every outcome:
+ * nearest word, or the commands that take the option; an argument that is a
+ * connection string with a password is told by its number alone. Clear in every outcome:
  * what was read before the error (--json) is in `out`. */
 bool cli_parse(int argc, char *const *argv, struct cli_parsed *out, struct neap_error *err);
 void cli_parsed_clear(struct cli_parsed *parsed);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Connection strings: whatever libpq reads a password from, nothing that is
- * printed of it holds that password, in whatever spelling it stood there.
+ * Connection strings: what is shown of one is what libpq parsed, the secrets starred;
+ * and where one is printed as it was given (somebody typed it for an environment's
+ * name), no letter that libpq takes for a part of a secret comes through.
  */
 #include <libpq-fe.h>
 
@@ -11,7 +12,9 @@
 #include "tests/fuzz/fuzz.h"
 
 #define SIZE_MAX_BYTES 512
+#define PLACES_MAX 192
 #define SECRET_LENGTH_MIN 4 /* of neap_redact_add */
+#define MARK 'Q'
 
 /* libpq's reading of the text; NULL when it has none. */
 static PQconninfoOption *parse(const char *text)
@@ -37,18 +40,49 @@ static char *shown_of(const PQconninfoOption *options)
     return neap_buffer_take(&out);
 }
 
-/* Redacted, the text has lost its password: nobody who reads it with libpq finds
- * it, even where the text spells it otherwise (%XX) than it was registered. */
-static void check_shape(const char *text, const char *password)
+/* How many `letter` stand in what libpq takes for secret; -1 when it takes nothing. */
+static int secret_letters(const char *text, char letter)
 {
-    pg_conninfo_redact(text);
-    char *shown = neap_redact(text);
-    char *left = pg_conninfo_password(shown);
+    PQconninfoOption *options = parse(text);
+    int count = options ? 0 : -1;
 
-    FUZZ_CHECK(!left || strcmp(left, password) != 0, "the password is still in: %s", shown);
-    free(left);
+    for (PQconninfoOption *option = options; option && option->keyword; option++)
+        for (const char *at = option->dispchar[0] == '*' ? option->val : NULL; at && *at; at++)
+            count += *at == letter;
+    PQconninfoFree(options);
+    return count;
+}
+
+static void check_shown(const char *before, const char *text, const char *after)
+{
+    char *message = neap_format("%s%s%s", before, text, after);
+    char *shown = neap_redact(message);
+
+    FUZZ_CHECK(!strchr(shown, MARK), "a letter of the secret in %s is in: %s", text, shown);
     free(shown);
-    neap_redact_clear();
+    free(message);
+}
+
+/* With nothing registered: a letter more at any place of the text is hidden if libpq
+ * takes it for a part of a secret, as quoted, escaped and ambiguous as it may stand
+ * there. Inside a message that holds for keywords: where a URI's query ends is known
+ * only to who sees where the text does. */
+static void check_every_place(const char *text)
+{
+    size_t length = strlen(text);
+    char *marked = neap_alloc(length + 2);
+
+    for (size_t place = 0; place <= length && length <= PLACES_MAX; place++) {
+        memcpy(marked, text, place);
+        marked[place] = MARK;
+        memcpy(marked + place + 1, text + place, length - place + 1);
+        if (secret_letters(marked, MARK) != 1)
+            continue;
+        check_shown("", marked, "");
+        if (!strstr(text, "://"))
+            check_shown("unknown command `", marked, "`");
+    }
+    free(marked);
 }
 
 /* The registered secrets of `text` are in no text that passes the redaction. */
@@ -62,18 +96,6 @@ static void check_registered(const char *text, const char *secret)
     free(shown);
     free(message);
     neap_redact_clear();
-}
-
-/* Shorter ones are not registered; the stars make those that hold them. */
-static void check_secret(const char *text, const PQconninfoOption *option)
-{
-    if (strlen(option->val) < SECRET_LENGTH_MIN || strchr(option->val, '*') != NULL)
-        return;
-    check_registered(text, option->val);
-    /* A keyword string's backslashes and quotes together are not claimed: only what
-     * was registered is found there, and it is spelled otherwise. */
-    if (strcmp(option->keyword, "password") == 0 && (strstr(text, "://") || !strchr(text, '\\')))
-        check_shape(text, option->val);
 }
 
 static void check(const char *text)
@@ -93,8 +115,9 @@ static void check(const char *text)
 
         if (strcmp(option->keyword, "password") == 0)
             FUZZ_CHECK(secret == (password && strcmp(password, option->val) == 0), "password");
-        if (secret)
-            check_secret(text, option);
+        /* Shorter ones are not registered; the stars make those that hold them. */
+        if (secret && strlen(option->val) >= SECRET_LENGTH_MIN && !strchr(option->val, '*'))
+            check_registered(text, option->val);
     }
     free(password);
     free(expected);
@@ -111,6 +134,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     unsetenv("PGSERVICE");
     check(text);
+    for (char *at = text; (at = strchr(at, MARK)) != NULL;)
+        *at = 'q';
+    check_every_place(text);
     free(text);
     return 0;
 }

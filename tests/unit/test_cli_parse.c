@@ -47,6 +47,34 @@ static void check_mistake(const char *text, const char *message, const char *hin
     clear(&line);
 }
 
+/* Wherever it stands, with other mistakes before it; and it is not repeated. */
+static void test_cli_parse__a_password_is_refused_unseen(void **state)
+{
+    static const char *const lines[] = {
+        "up postgresql://u:nEaP@h/d",   "-e postgresql://u:nEaP@h/d up",
+        "-epostgresql://u:nEaP@h/d up", "--ticket=postgresql:///d?password=nEaP&user=u up",
+        "--tickt=password=nEaP up",     "nup --jsn -- password=u&''\"nEaP",
+        "--help password=nEaP",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct line line = parse(lines[i]);
+        assert_false(line.good);
+        assert_int_equal(line.err.code, NEAP_ERR_USAGE);
+        assert_contains(line.err.message, "is a connection string with a password");
+        assert_lacks(line.err.message, "nEaP");
+        assert_contains(line.err.hint, "DATABASE_URL");
+        clear(&line);
+    }
+    struct line line = parse("up --json --reason password=rotated-by-hand,see=TICKET-1");
+    assert_false(line.good); /* libpq would take it */
+    assert_true(line.parsed.opt.json);
+    clear(&line);
+    line = parse("up --reason rotated:password=x --ticket postgresql://u@h/d");
+    assert_true(line.good);
+    clear(&line);
+}
+
 static void test_cli_parse__any_order(void **state)
 {
     static const char *const lines[] = {
@@ -216,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cli_parse__any_order),
+        cmocka_unit_test(test_cli_parse__a_password_is_refused_unseen),
         cmocka_unit_test(test_cli_parse__two_words),
         cmocka_unit_test(test_cli_parse__double_dash_ends_options),
         cmocka_unit_test(test_cli_parse__mistakes_name_the_nearest),

@@ -51,6 +51,23 @@ static void test_redact__hides_dsn_passwords(void **unused)
     check("password=", "password=");
 }
 
+/* Whatever else is taken for a password before it, in it and behind it: what libpq
+ * reads as one is hidden. */
+static void test_redact__hides_what_libpq_reads(void **unused)
+{
+    (void)unused;
+    check("password=u&''\"\"\"x user=u", "password=*** user=u");
+    check("user=password='a' password='b c'", "user=password='***' password='***'");
+    check("user='password=''password='b c' port=1", "user='password=''password='***' port=1");
+    check("user=password=\\'a password='b\\' c d' port=1", "user=password=***' port=1");
+    check("postgresql:///d?password=a b\"c'd&user=u", "postgresql:///d?password=***&user=u");
+    check("postgresql://h/password '&?password='a", "postgresql://h/password '***'***");
+    check("create subscription s connection 'host=h password=''a b'' user=u' publication p",
+          "create subscription s connection 'host=h password='***'' user=u' publication p");
+    check("E'password=\\'a b\\' user=u'", "E'password=***\\' user=u'");
+    check("password='' user=u", "password='' user=u");
+}
+
 static void test_redact__hides_sql_literals(void **unused)
 {
     (void)unused;
@@ -188,9 +205,11 @@ static void check_linear(const char *piece)
 
 static void test_redact__is_linear(void **unused)
 {
-    static const char *const pieces[] = {"a",           "://",        "a://:",        "password ",
-                                         "password /*", "password '", "password $a$", "p",
-                                         "password=",   "passwd--",   "a://a:b@ ",    "password\\"};
+    static const char *const pieces[] = {
+        "a",           "://",          "a://:",        "password ",
+        "password /*", "password '",   "password $a$", "p",
+        "password=",   "passwd--",     "a://a:b@ ",    "password\\",
+        "password='",  "password=''x", "password =\\", "password= "};
 
     (void)unused;
     neap_redact_add("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab");
@@ -258,6 +277,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_redact__hides_url_passwords),
         cmocka_unit_test(test_redact__hides_dsn_passwords),
+        cmocka_unit_test(test_redact__hides_what_libpq_reads),
         cmocka_unit_test(test_redact__hides_sql_literals),
         cmocka_unit_test(test_redact__hides_known_secrets),
         cmocka_unit_test(test_redact__hides_base64_at_every_offset),

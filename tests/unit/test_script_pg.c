@@ -174,7 +174,7 @@ static int no_last_word(void *arg)
 static void test_script_pg__waits_end_at_the_deadline(void **state)
 {
     (void)state;
-    world.opts.grace_ms = 1;
+    world.opts.grace_ms = (int64_t)test_stride(500); /* of the processor's time */
     world.opts.last_word = no_last_word;
     open_lua("while true do pcall(db.value, db, 'select pg_sleep(60)::text') end", "");
     int64_t begin_ms = neap_clock_ms();
