@@ -318,12 +318,17 @@ int64_t lease_token(const struct lease *lease)
     return lease->token;
 }
 
+bool lease_check(const struct lease *lease, struct neap_error *err)
+{
+    if (lease->lost)
+        neap_error_set(err, NEAP_ERR_LEASE_LOST, "another run took the lease");
+    return !lease->lost;
+}
+
 bool lease_fence(struct lease *lease, struct pg_client *work, struct neap_error *err)
 {
-    if (lease->lost) {
-        neap_error_set(err, NEAP_ERR_LEASE_LOST, "another run took the lease");
+    if (!lease_check(lease, err))
         return false;
-    }
     char *token = neap_format("%lld", (long long)lease->token);
     const char *params[] = {token};
     bool sent = pg_send_text(work, lease_sql_fence, 1, params, err);

@@ -18,11 +18,11 @@
 struct lease_holder {
     int64_t token;
     char *run_id, *actor, *host;
-    int backend_pid;          /* 0 through a pooler */
+    int backend_pid;                /* 0 through a pooler */
     char *acquired_at, *expires_at; /* UTC, the server's clock */
-    bool expired;             /* by the server's clock */
-    bool backend_gone;        /* known only on a direct connection */
-    bool foreign;             /* written on another server or database: history, no lock */
+    bool expired;                   /* by the server's clock */
+    bool backend_gone;              /* known only on a direct connection */
+    bool foreign;                   /* written on another server or database: history, no lock */
 };
 void lease_holder_clear(struct lease_holder *holder);
 
@@ -30,10 +30,10 @@ struct lease_opts {
     const char *run_id;
     const char *actor;
     const char *host;
-    const char *identity;     /* "<system identifier>/<database oid>" */
-    bool direct;              /* false: through a pooler, expiry decides alone */
-    int64_t ttl_ms;           /* how long it is ours without a heartbeat; default 30 s */
-    int64_t wait_ms;          /* how long to wait for a holder; 0: not at all */
+    const char *identity; /* "<system identifier>/<database oid>" */
+    bool direct;          /* false: through a pooler, expiry decides alone */
+    int64_t ttl_ms;       /* how long it is ours without a heartbeat; default 30 s */
+    int64_t wait_ms;      /* how long to wait for a holder; 0: not at all */
 };
 
 struct lease;
@@ -54,6 +54,8 @@ int64_t lease_token(const struct lease *lease);
 /* For who must know why a session was lost: waits (at most 2 s) for the beat in
  * flight. Once lost, the run is stopped with lease.lost. */
 bool lease_is_lost(struct lease *lease);
+/* False, and lease.lost, once it is known to be lost; asks nobody. */
+bool lease_check(const struct lease *lease, struct neap_error *err);
 /* Queues the fence on `work`, inside its transaction: `select … for key share`
  * of our token; raises on the server when it is gone (SQLSTATE NP002, so that
  * nothing after it in the pipeline runs): lease.lost. Does not wait. */

@@ -90,9 +90,11 @@ enum load_column {
     LOAD_DURATION
 };
 
-/* RowExclusive on neap.history and neap.event, KEY SHARE on the lease's row. */
+/* RowExclusive on neap.history and neap.event, KEY SHARE on the lease's row. First what
+ * the script may have changed in its session is put back, also for whoever has it next. */
 static const char sql_record[] =
-    "select neap.record($1::pg_catalog.uuid, $2::pg_catalog.bytea, $3::pg_catalog.text,"
+    "select neap.tidy(), neap.record($1::pg_catalog.uuid, $2::pg_catalog.bytea, "
+    "$3::pg_catalog.text,"
     " $4::pg_catalog.text, $5::pg_catalog.text, $6::pg_catalog.bytea, $7::pg_catalog.bytea,"
     " $8::pg_catalog.bytea, $9::pg_catalog.text, $10::pg_catalog.text, $11::pg_catalog.text,"
     " $12::pg_catalog.text, $13::pg_catalog.int8, $14::pg_catalog.int8, $15::pg_catalog.text,"

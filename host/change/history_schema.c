@@ -137,6 +137,7 @@ static const char *const attempts_sql[] = {
     " hashes pg_catalog._text, bodies pg_catalog._text)"
     " returns pg_catalog.void language plpgsql security definer"
     " set search_path = pg_catalog, pg_temp as $$\n"
+    "declare own_run text;\n"
     "begin\n"
     "  perform neap.fence(held);\n"
     "  insert into neap.history (attempt, id, name, action, exact_hash, token_hash, bundle,\n"
@@ -149,7 +150,8 @@ static const char *const attempts_sql[] = {
     "    join neap.lease l on l.run_id = a.run_id and l.released_at is null\n"
     "    cross join pg_control_system() s\n"
     "    where a.attempt = new_attempt and a.secret_hash = sha256(secret)\n"
-    "      and a.id = new_id and a.action = new_action and l.token = held;\n"
+    "      and a.id = new_id and a.action = new_action and l.token = held\n"
+    "    returning run_id into own_run;\n"
     "  if not found then\n"
     "    raise exception 'the record was not announced by the host' using errcode = 'NP003',\n"
     "      detail = format('It is %s of %s.', new_action, new_id);\n"
@@ -165,15 +167,42 @@ static const char *const attempts_sql[] = {
     "    update neap.step s set settled = true\n"
     "      where not s.settled and ltrim(s.id, '0') = ltrim(new_id, '0');\n"
     "  end if;\n"
-    "  perform neap.record_events(new_attempt, secret, seqs, hashes, bodies);\n"
+    "  insert into neap.event (run_id, seq, hash, body)\n"
+    "    select own_run, e.seq, e.hash, e.body\n"
+    "    from rows from (unnest(seqs), unnest(hashes), unnest(bodies)) with ordinality\n"
+    "      as e (seq, hash, body, n)\n"
+    "    order by e.n\n"
+    "    on conflict (run_id, seq) do nothing;\n"
     "end $$",
-    /* Begins a transaction that was sent before the answer to the COMMIT before it. */
-    "create function neap.follow(earlier pg_catalog.uuid) returns pg_catalog.void"
-    " language plpgsql security definer set search_path = pg_catalog, pg_temp as $$\n"
+    /* Begins a unit's transaction: the fence, and behind a COMMIT whose answer is not
+     * known yet the guard on it. */
+    "create function neap.enter(held pg_catalog.int8, earlier pg_catalog.uuid)"
+    " returns pg_catalog.void language plpgsql security definer"
+    " set search_path = pg_catalog, pg_temp as $$\n"
     "begin\n"
-    "  if not exists (select from neap.history h where h.attempt = earlier) then\n"
+    "  perform neap.fence(held);\n"
+    "  if earlier is not null\n"
+    "      and not exists (select from neap.history h where h.attempt = earlier) then\n"
     "    raise exception 'the migration before this one was not committed'\n"
     "      using errcode = 'NP004';\n"
+    "  end if;\n"
+    "end $$",
+    /* What DISCARD ALL does, but for the plans, and as part of a transaction. As its
+     * caller, and without a search_path of its own: RESET ALL gives it one. */
+    "create function neap.tidy() returns pg_catalog.void language plpgsql as $$\n"
+    "begin\n"
+    "  reset all;\n"
+    "  execute 'close all';\n"
+    "  deallocate all;\n"
+    "  unlisten *;\n"
+    "  discard temp;\n"
+    "  discard sequences;\n"
+    "  perform pg_catalog.pg_advisory_unlock_all(),\n"
+    "    pg_catalog.set_config('role', 'none', true),\n"
+    "    pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n"
+    "  if pg_catalog.current_setting('synchronous_commit') operator(pg_catalog.=)\n"
+    "      any ('{off,local}'::pg_catalog._text) then\n"
+    "    set local synchronous_commit = on;\n"
     "  end if;\n"
     "end $$",
     "revoke all on all functions in schema neap from public",
@@ -282,10 +311,12 @@ static bool send_parts(struct pg_client *control, int64_t version, struct neap_e
  * few round trips and holds its locks no longer. */
 static bool install_once(struct pg_client *control, int64_t version, struct neap_error *err)
 {
-    static const char *const begin[] = {"begin", "set local lock_timeout = '2s'",
+    static const char *const begin[] = {"begin",
+                                        "set local lock_timeout = '2s'",
                                         "set local statement_timeout = '10s'",
                                         "set local client_min_messages = 'warning'",
-                                        "set local search_path = pg_catalog, pg_temp", NULL};
+                                        "set local search_path = pg_catalog, pg_temp",
+                                        NULL};
     static const char *const end[] = {sql_meta, "commit", NULL};
     struct neap_error cause = {0};
     bool installed = pg_pipeline_begin(control, &cause) && send_all(control, begin, &cause) &&

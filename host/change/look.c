@@ -124,7 +124,9 @@ static bool dry_run_unit(struct neap_tx *tx, const struct neap_unit *unit,
         return true;
     call.part = NEAP_PART_VERIFY;
     return neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
-           neap_tx_look_end(tx, err) && pg_settle(tx->work, err);
+           neap_tx_look_end(tx, err) &&
+           pg_send_text(tx->work, "release savepoint neap_verify", 0, NULL, err) &&
+           pg_settle(tx->work, err);
 }
 
 static bool try_unit(struct neap_tx *tx, const struct neap_unit *unit,

@@ -16,27 +16,21 @@
 
 #define BACKSTOP_MS 2000 /* the server's limits end after the host's own, with its words */
 
-/* Raised, never lowered. */
-#define SQL_RAISE_COMMIT                                                              \
-    " case when pg_catalog.current_setting('synchronous_commit') in ('off', 'local')" \
-    " then pg_catalog.set_config('synchronous_commit', 'on', true) end"
+/* One statement for all limits, the fence and the guard. LOCAL, so that a pooler
+ * cannot hand them on. synchronous_commit is raised, never lowered. The xid forces its
+ * assignment: a script that escaped its transaction meets another one at the end. */
+#define SQL_LIMITS                                                                                \
+    "select pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.pg_backend_pid(),"       \
+    " pg_catalog.set_config('lock_timeout', $1, true),"                                           \
+    " pg_catalog.set_config('statement_timeout', $2, true),"                                      \
+    " pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true),"                    \
+    " case when pg_catalog.current_setting('synchronous_commit') in ('off', 'local')"             \
+    " then pg_catalog.set_config('synchronous_commit', 'on', true) end,"                          \
+    " case when pg_catalog.current_setting('client_connection_check_interval', true) is not null" \
+    " then pg_catalog.set_config('client_connection_check_interval', '200', true) end"
 
-/* One statement for all limits. LOCAL, so that a pooler cannot hand them on.
- * The xid forces its assignment:
- * a script that escaped its transaction meets another one at the end. */
-static const char sql_limits[] =
-    "select pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.pg_backend_pid(),"
-    " pg_catalog.set_config('lock_timeout', $1, true),"
-    " pg_catalog.set_config('statement_timeout', $2, true),"
-    " pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true)," SQL_RAISE_COMMIT ","
-    " case when pg_catalog.current_setting('client_connection_check_interval', true) is not null"
-    " then pg_catalog.set_config('client_connection_check_interval', '200', true) end";
-
-/* After RESET ALL: synchronous_commit may be the role's own again. */
-static const char sql_ground[] =
-    "select pg_catalog.set_config('role', 'none', true),"
-    " pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)," SQL_RAISE_COMMIT
-    ", pg_catalog.pg_advisory_unlock_all()";
+static const char sql_limits[] = SQL_LIMITS;
+static const char sql_enter[] = SQL_LIMITS ", neap.enter($3::pg_catalog.int8, $4::pg_catalog.uuid)";
 
 static const char sql_session_limits[] =
     "select pg_catalog.pg_backend_pid(),"
@@ -93,18 +87,26 @@ static bool send_role(struct pg_client *work, const char *role, bool local, stru
 
 static bool send_limits(struct neap_tx *tx, int64_t lock_timeout_ms, struct neap_error *err)
 {
+    const struct neap_change *change = tx->change;
+    if (change->lease != NULL && !lease_check(change->lease, err))
+        return false;
     char *lock = neap_format("%lld", (long long)lock_timeout_ms);
-    char *limit = limit_ms(tx->change->run);
-    const struct pg_param params[] = {PG_TEXT(lock), PG_TEXT(limit)};
-    struct pg_statement statement = {.sql = sql_limits,
+    char *limit = limit_ms(change->run);
+    char *token =
+        change->lease == NULL ? NULL : neap_format("%lld", (long long)lease_token(change->lease));
+    const char *earlier = change->pending == NULL ? NULL : change->pending->tx.attempt.uuid;
+    const struct pg_param params[] = {PG_TEXT(lock), PG_TEXT(limit), PG_TEXT(token),
+                                      PG_TEXT(earlier)};
+    struct pg_statement statement = {.sql = token == NULL ? sql_limits : sql_enter,
                                      .params = params,
-                                     .param_count = 2,
+                                     .param_count = token == NULL ? 2 : 4,
                                      .call_id = -1,
                                      .done = on_limits,
                                      .arg = tx};
     bool sent = pg_send(tx->work, &statement, NULL, err);
     free(lock);
     free(limit);
+    free(token);
     return sent;
 }
 
@@ -127,17 +129,6 @@ static bool take_session(struct neap_tx *tx, bool follows, struct neap_error *er
     return follows || pg_pipeline_begin(tx->work, err);
 }
 
-static bool send_guards(struct neap_tx *tx, struct neap_error *err)
-{
-    const struct neap_change *change = tx->change;
-    if (change->pending != NULL) {
-        const char *earlier = change->pending->tx.attempt.uuid;
-        if (!pg_send_text(tx->work, "select neap.follow($1::pg_catalog.uuid)", 1, &earlier, err))
-            return false;
-    }
-    return change->lease == NULL || lease_fence(change->lease, tx->work, err);
-}
-
 bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change,
                    const struct neap_attempt_key *key, int64_t lock_timeout_ms,
                    struct neap_error *err)
@@ -154,13 +145,17 @@ bool neap_tx_begin(struct neap_tx *tx, struct neap_change *change,
         !(pg_send_text(tx->work, "discard all", 0, NULL, err) && pg_sync(tx->work, err)))
         return false;
     change->target->tidy = false;
-    if (!pg_send_text(tx->work, "begin isolation level read committed read write", 0, NULL, err) ||
-        !send_limits(tx, lock_timeout_ms, err))
+    static const char begin[] = "begin isolation level read committed read write";
+    if (!pg_send_text(tx->work, begin, 0, NULL, err) || !send_limits(tx, lock_timeout_ms, err))
         return false;
-    /* The watch needs the process id now. No sync: had BEGIN failed, what follows would
-     * be run behind it, each in a transaction of its own. */
-    pg_ask(tx->work);
-    return send_guards(tx, err) && send_role(tx->work, change->env->role, true, err);
+    /* The watch needs the process id now; a pooler's is known by the answer alone. No
+     * sync: had BEGIN failed, what follows would be run behind it, each in a transaction
+     * of its own. */
+    if (change->target->direct)
+        neap_watch_backend(change->watch, PQbackendPID(pg_raw(tx->work)));
+    else
+        pg_ask(tx->work);
+    return send_role(tx->work, change->env->role, true, err);
 }
 
 /* Limits and role of the work session, for as long as it lasts or (`local`) for the
@@ -235,8 +230,7 @@ bool neap_tx_look_begin(struct neap_tx *tx, struct neap_error *err)
 
 bool neap_tx_look_end(struct neap_tx *tx, struct neap_error *err)
 {
-    return pg_send_text(tx->work, "rollback to savepoint neap_verify", 0, NULL, err) &&
-           pg_send_text(tx->work, "release savepoint neap_verify", 0, NULL, err);
+    return pg_send_text(tx->work, "rollback to savepoint neap_verify", 0, NULL, err);
 }
 
 /* The run's name, which `reset all` took from a pooler's session: a takeover finds
@@ -251,27 +245,6 @@ static bool send_name(struct neap_tx *tx, struct neap_error *err)
     return sent;
 }
 
-/* Puts back what a script or a dump may have changed, for the records now (the login
- * role, a search_path of ours) and for whoever has the session next: the next unit,
- * or through a pooler anyone. DISCARD ALL cannot be part of a transaction, and would
- * have the server plan everything anew. */
-static bool send_own_ground(struct neap_tx *tx, struct neap_error *err)
-{
-    static const char *const put_back[] = {"reset session authorization",
-                                           "reset all",
-                                           "close all",
-                                           "deallocate all",
-                                           "unlisten *",
-                                           "discard temp",
-                                           "discard sequences",
-                                           sql_ground,
-                                           NULL};
-    for (const char *const *sql = put_back; *sql != NULL; sql++)
-        if (!pg_send_text(tx->work, *sql, 0, NULL, err))
-            return false;
-    return tx->change->target->direct || send_name(tx, err);
-}
-
 bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, struct neap_error *err)
 {
     struct neap_change *change = tx->change;
@@ -282,9 +255,11 @@ bool neap_tx_record(struct neap_tx *tx, struct neap_history_entry *entry, struct
     entry->xid = tx->xid;
     entry->lease_token = lease_token(change->lease);
     tx->copied = true;
-    /* It passes the fence again: the script could reach the lease's row as well. */
-    bool sent =
-        send_own_ground(tx, err) && neap_history_record(tx->work, entry, change->audit, err);
+    /* By the login role, which ends the script's own as well; the record does the rest,
+     * and passes the fence again: the script could reach the lease's row as well. */
+    bool sent = pg_send_text(tx->work, "reset session authorization", 0, NULL, err) &&
+                neap_history_record(tx->work, entry, change->audit, err) &&
+                (change->target->direct || send_name(tx, err));
     neap_hash_wipe(&tx->attempt.secret);
     return sent;
 }

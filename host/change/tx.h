@@ -38,7 +38,8 @@ void neap_tx_listen(struct neap_tx *tx);
 void neap_tx_rollback(struct neap_tx *tx);
 
 /* Read-only part of a transaction: between the two nothing can be written, and
- * what was set is put back. */
+ * what was set is put back. The savepoint neap_verify stays: who goes on in the same
+ * transaction releases it. */
 bool neap_tx_look_begin(struct neap_tx *tx, struct neap_error *err);
 bool neap_tx_look_end(struct neap_tx *tx, struct neap_error *err);
 

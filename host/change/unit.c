@@ -225,8 +225,10 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
     neap_recorder_begin(&change->recorder, change->run, false);
     struct neap_attempt_key key = {unit->id, neap_unit_action(unit->direction)};
     bool done = neap_tx_begin(&tx, change, &key, neap_unit_lock_timeout_ms(change, def), err) &&
-                run_body(&tx, unit, script, err) &&
-                neap_unit_entry(change, unit, def, &entry, &bundle, err);
+                /* now, while the server is at the COMMIT before, and not between the
+                 * last answer and the records */
+                neap_unit_entry(change, unit, def, &entry, &bundle, err) &&
+                run_body(&tx, unit, script, err);
     outcome->statements = change->recorder.statement_count;
     outcome->rows = change->recorder.row_count;
     done = confirm_earlier(change, outcome, err) && done;
@@ -396,6 +398,7 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
                       struct neap_outcome *outcome, struct neap_error *err)
 {
     memset(outcome, 0, sizeof *outcome);
+    neap_watch_forget(change->watch);
     int64_t began_ms = neap_clock_ms();
     int64_t budget_end_ms = neap_clock_deadline_ms(change->env->lock_budget_ms);
     neap_log_context(change->run->id, unit->source->files[0].path,

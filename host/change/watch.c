@@ -125,8 +125,11 @@ struct neap_watch *neap_watch_begin(struct neap_target *target)
 void neap_watch_backend(struct neap_watch *watch, int backend_pid)
 {
     watch->backend_pid = backend_pid;
-    if (backend_pid != 0) /* who was in the way is still asked for after the rollback */
-        forget(watch);
+}
+
+void neap_watch_forget(struct neap_watch *watch)
+{
+    forget(watch);
 }
 
 const char *neap_watch_blockers(const struct neap_watch *watch)

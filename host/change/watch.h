@@ -14,11 +14,13 @@ struct neap_watch;
 
 /* Also makes silent waits of the loop say what was found. */
 struct neap_watch *neap_watch_begin(struct neap_target *target);
-/* The server process whose waits are watched; 0: none. A new
- * one forgets earlier blockers. */
+/* The server process whose waits are watched; 0: none. */
 void neap_watch_backend(struct neap_watch *watch, int backend_pid);
+/* Forgets who was in the way: another unit begins. Among the attempts of one it is
+ * kept, because a short attempt may end before anybody was asked. */
+void neap_watch_forget(struct neap_watch *watch);
 /* "pid 123 (psql, transaction open for 45 s): update …; …", or NULL when nobody
- * was seen in the way since neap_watch_backend. Borrowed until the next turn. */
+ * was seen in the way since neap_watch_forget. Borrowed until the next turn. */
 const char *neap_watch_blockers(const struct neap_watch *watch);
 /* The same for the audit: an array of {pid, application, user, state, seconds,
  * query}. New reference. */

@@ -97,7 +97,7 @@ grant update (environment) on neap.meta to neap_host;
 grant execute on function neap.claim_lease, neap.break_lease, neap.fence to neap_host;
 -- What the migrator's own transaction must do. The two that write ask for a secret that
 -- neap_host announced a moment before; a script does not have it.
-grant execute on function neap.fence, neap.follow, neap.record, neap.record_events
+grant execute on function neap.enter, neap.tidy, neap.record, neap.record_events
   to neap_migrator;
 
 -- The application's side. Objects that are there already stay their owner's, whose role

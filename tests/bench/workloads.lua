@@ -76,27 +76,32 @@ function workloads.write_small(p, count)
   return all
 end
 
---- One migration of `count` statements.
+--- One migration of `count` statements, 0002, behind a small one that was applied
+--- before (first.sql): what a first run installs is not part of it.
 function workloads.write_one(p, count)
-  local statements = { "create table t0001 (id bigint primary key, name text)" }
+  local statements = { "create table t0002 (id bigint primary key, name text)" }
   for i = 1, count - 1 do
-    statements[#statements + 1] = ("insert into t0001 values (%d, 'row %d')"):format(i, i)
+    statements[#statements + 1] = ("insert into t0002 values (%d, 'row %d')"):format(i, i)
   end
-  local script = p.write
-  script(p, "migrations/0001_one.lua", ([=[
+  local first = small "0001"
+  write_lua(p, "0001", first, "t0001")
+  p:write("first.sql", history_table .. table.concat(first, ";\n") .. ";\n"
+    .. history_row "0001")
+  p:write("migrations/0002_one.lua", ([=[
 return migration {
   summary = "Fill a table",
   up = function(db)
 %s  end,
   verify = function(db, expect)
-    expect.equal(db:value "select count(*) from t0001", %d)
+    expect.equal(db:value "select count(*) from t0002", %d)
   end,
-  down = function(db) db:exec "drop table t0001" end,
+  down = function(db) db:exec "drop table t0002" end,
 }
 ]=]):format(lua_calls(statements), count - 1))
-  p:write("psql.sql", history_table .. "begin;\n" .. table.concat(statements, ";\n") .. ";\n"
-    .. history_row "0001" .. "commit;\n")
-  return { { id = "0001", up = statements, down = { "drop table t0001" } } }
+  p:write("psql.sql", "begin;\n" .. table.concat(statements, ";\n") .. ";\n"
+    .. history_row "0002" .. "commit;\n")
+  return { { id = "0001", up = first, down = { "drop table t0001" } },
+    { id = "0002", up = statements, down = { "drop table t0002" } } }
 end
 
 return workloads

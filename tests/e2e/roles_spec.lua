@@ -105,7 +105,7 @@ describe("neap help roles", function()
     has(first, "neap_owner false" .. ("false"):rep(5))
     has(first, "neap_migrator true" .. ("false"):rep(5)
       .. "{lock_timeout=5s,statement_timeout=15min,idle_in_transaction_session_timeout=60s}")
-    for _, name in ipairs { "fence", "record", "record_events" } do
+    for _, name in ipairs { "enter", "fence", "record", "record_events" } do
       assert.truthy(first:find(name
         .. " neap_owner [^\n]* true {\"search_path=pg_catalog, pg_temp\"}"), first)
     end
@@ -428,7 +428,7 @@ describe("what is missing", function()
     p:write_table("0001", "a")
     p:expect "up"
     p:query [[drop function neap.record; drop function neap.record_events;
-      drop function neap.follow; drop table neap.attempt;
+      drop function neap.enter; drop function neap.tidy; drop table neap.attempt;
       alter function neap.fence security invoker; alter table neap.lease drop column earlier;
       update neap.meta set version = 1]]
     p:write_table("0002", "b")

@@ -261,7 +261,8 @@ static void go_back_to_version_1(struct pg_scene *scene)
 {
     static const char *const statements[] = {"drop function neap.record",
                                              "drop function neap.record_events",
-                                             "drop function neap.follow",
+                                             "drop function neap.enter",
+                                             "drop function neap.tidy",
                                              "drop table neap.attempt",
                                              "alter function neap.fence(int8) security invoker",
                                              "alter table neap.lease drop column earlier",
