@@ -19,6 +19,7 @@
 #define COMMIT_WAIT_MS 10000  /* at least this long for COMMIT's answer, also after a stop */
 #define SETTLE_WAIT_MS 30000  /* how long a lost server is asked for the outcome */
 #define REFENCE_WAIT_MS 10000 /* how long the old session may take to end */
+#define LEAVE_WAIT_MS 2000    /* how long before it is ended */
 
 enum verdict { COMMIT_DONE, COMMIT_REFUSED, COMMIT_UNKNOWN };
 
@@ -103,8 +104,37 @@ static bool need_control(struct neap_target *target, struct neap_error *err)
     return true;
 }
 
+/* In the middle of a pipeline no timeout of the server's runs: a session whose network
+ * fell silent keeps its transaction. Only one that waits for us is ended, because what
+ * is at COMMIT gets there; and not through a pooler, whose sessions are others' too. */
+static void end_session(const struct neap_tx *tx, struct pg_client *control)
+{
+    static const char sql[] =
+        "select pg_catalog.pg_terminate_backend(a.pid) from pg_catalog.pg_stat_activity a"
+        " where a.pid = $1::pg_catalog.int4 and a.application_name = $2"
+        " and a.wait_event = 'ClientRead'";
+    if (!tx->change->target->direct || tx->backend_pid == 0)
+        return;
+    char *pid = neap_format("%d", tx->backend_pid);
+    char *name = neap_format("neap:%s", tx->change->run->id);
+    const char *params[] = {pid, name};
+    pg_exec_text(control, sql, 2, params, NULL, NULL); /* no right to: it is waited for */
+    pg_failure_clear(control);
+    free(pid);
+    free(name);
+}
+
 /* Whoever takes the lease's token, we or another run, waits for the transaction
  * that fenced itself with it: whatever became of COMMIT is decided then. */
+static bool is_decided(const struct neap_tx *tx, struct pg_client *control, int64_t wait_ms,
+                       struct neap_error *err)
+{
+    bool decided =
+        lease_refence(tx->change->lease, control, wait_ms, err) || err->code == NEAP_ERR_LEASE_LOST;
+    pg_failure_clear(control);
+    return decided;
+}
+
 static bool ask_attempt(struct neap_tx *tx, bool *committed, struct neap_error *err)
 {
     struct neap_change *change = tx->change;
@@ -113,9 +143,12 @@ static bool ask_attempt(struct neap_tx *tx, bool *committed, struct neap_error *
     struct pg_client *control = change->target->control;
     pg_cleanup(control, true);
     pg_failure_clear(control);
-    bool decided = lease_refence(change->lease, control, REFENCE_WAIT_MS, err) ||
-                   err->code == NEAP_ERR_LEASE_LOST;
-    pg_failure_clear(control);
+    bool decided = is_decided(tx, control, LEAVE_WAIT_MS, err);
+    if (!decided && !pg_is_lost(control)) {
+        neap_error_clear(err);
+        end_session(tx, control);
+        decided = is_decided(tx, control, REFENCE_WAIT_MS, err);
+    }
     bool asked = decided && neap_history_has_attempt(control, tx->attempt.uuid, committed, err);
     pg_cleanup(control, false);
     return asked;

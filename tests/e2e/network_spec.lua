@@ -259,6 +259,29 @@ describe("a server that falls silent", function()
     assert.equal("1", p:value "select count(*) from neap.history where id = '0002'")
   end)
 
+  -- The server waits for the rest of what we sent, and for no limit of its own.
+  it("before all of COMMIT came through: the transaction it left is ended, not unknown", function()
+    for _, signal in ipairs { false, "INT" } do
+      local p = e2e.project()
+      p:write_table("0001", "t1")
+      p:expect { "up" }
+      p:write_table("0002", "t2")
+      local proxy = network.open(p, "stall", WORK, "commit+-1")
+      local run = p:start({ "up", "--timeout", "1s" }, { env = proxy.env, timeout = 60 })
+      assert(proxy:says("fired", 20), run:err())
+      if signal then
+        run:signal(signal)
+      end
+      local r = run:wait(60)
+      local text = ("exit %d\n%s%s"):format(r.status, r.out, r.err)
+      assert.equal(signal and 130 or 1, r.status, text)
+      assert.truthy(r.err:find("it did not take effect", 1, true), text)
+      p:expect { "up" } -- while the link is still open and silent
+      proxy:stop()
+      assert.is_true(is_applied(p, "0002"))
+    end
+  end)
+
   it("in the answer to COMMIT past the deadline: what is applied is not called failed", function()
     local p = e2e.project()
     p:write_table("0001", "t1")
