@@ -3,7 +3,8 @@
 -- Every damage to an audit journal is found by `neap audit verify`: promise 8. The
 -- unit test test_audit_verify flips a bit of every byte (each of the eight in turn) and
 -- takes away, repeats and swaps every line; here the built binary sees a spread of all
--- bits, cuts and lines (every one in the long form), on a journal of real runs. What a journal alone cannot show is stated at the end.
+-- bits, cuts and lines (every one in the long form), on a journal of real runs. What a
+-- journal alone cannot show is stated at the end.
 local e2e = require "harness"
 local trials = require "trials"
 
