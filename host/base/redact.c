@@ -490,8 +490,8 @@ static void hide_conninfo(struct scan *scan)
         if (!nested && !quoted && begin < hidden)
             continue;
         end = uri ? begin + strcspn(begin, "&") : libpq_value_end(begin);
-        end = nested && nested > end ? nested : end;
         hidden = quoted ? hidden : end;
+        end = nested && nested > end ? nested : end; /* libpq's next may begin in it */
         hide_inside(scan, begin, end);
     }
 }
