@@ -13,7 +13,7 @@
 
 struct neap_selftest_opts {
     const char *corpus; /* a directory of *.lua, each a list; NULL: the built-in ones */
-    const char *only;   /* ids that match or hold this glob; NULL: all */
+    const char *only;   /* ids that match or hold one of these globs: "tx.,wait.s"; NULL: all */
 };
 
 /* Tries them all, several at once; waits, and says on stderr what for. *out is a

@@ -21,11 +21,13 @@
 
 /* up, verify, top: pieces of the common script; file, sql, hex: the whole file
  * instead. commands: what is run, the last one is judged. holds: nothing, applied
- * or any; without it by the exit status. early: refused before its hostile line.
- * brief: no innocent script and no look at the audit after it. */
-static const char *const keys[] = {
-    "id",  "attempt", "expect",   "up",    "verify",  "down", "top",   "file",  "sql",   "hex",
-    "lib", "config",  "commands", "holds", "timeout", "says", "audit", "early", "brief", NULL};
+ * or any; without it by the exit status. timeout: the script's; limit: the
+ * environment's, for what runs before the script said its own. early: refused before its hostile
+ * line. brief: no innocent script and no look at the audit after it. */
+static const char *const keys[] = {"id",       "attempt", "expect",  "up",    "verify", "down",
+                                   "top",      "file",    "sql",     "hex",   "lib",    "config",
+                                   "commands", "holds",   "timeout", "limit", "says",   "audit",
+                                   "early",    "brief",   NULL};
 
 static bool is_known(const char *key)
 {
@@ -153,23 +155,35 @@ json_t *selftest_corpus(struct neap_loop *loop, const char *dir, struct neap_err
     return NULL;
 }
 
-json_t *selftest_select(json_t *cases, const char *glob, struct neap_error *err)
+/* One of the globs of a list with commas matches anywhere in `id`. */
+static bool is_named(const char *id, const char *globs)
+{
+    char *list = neap_strdup(globs), *rest = list;
+    bool named = false;
+    for (char *glob; !named && (glob = strsep(&rest, ",")) != NULL;) {
+        char *anywhere = neap_format("*%s*", glob);
+        named = *glob != '\0' && fnmatch(anywhere, id, 0) == 0;
+        free(anywhere);
+    }
+    free(list);
+    return named;
+}
+
+json_t *selftest_select(json_t *cases, const char *globs, struct neap_error *err)
 {
     json_t *chosen = json_array(), *entry;
-    char *anywhere = neap_format("*%s*", glob == NULL ? "" : glob);
     size_t i;
     json_array_foreach(cases, i, entry)
     {
         const char *id = json_string_value(json_object_get(entry, "id"));
-        if (id != NULL && fnmatch(anywhere, id, 0) == 0)
+        if (id != NULL && (globs == NULL || is_named(id, globs)))
             json_array_append(chosen, entry);
     }
-    free(anywhere);
     json_decref(cases);
     if (json_array_size(chosen) > 0)
         return chosen;
     neap_error_set(err, NEAP_ERR_USAGE, "no case of the corpus is called `%s`",
-                   glob == NULL ? "" : glob);
+                   globs == NULL ? "" : globs);
     json_decref(chosen);
     return NULL;
 }

@@ -12,8 +12,9 @@
 /* The list of cases, checked: every key known, id, attempt and expect present, ids
  * unique. New reference, or NULL. */
 json_t *selftest_corpus(struct neap_loop *loop, const char *dir, struct neap_error *err);
-/* Those whose id `glob` matches, anywhere in it. New reference; takes `cases`. */
-json_t *selftest_select(json_t *cases, const char *glob, struct neap_error *err);
+/* Those whose id one of `globs` (a list with commas; NULL: all) matches, anywhere in
+ * it. New reference; takes `cases`. */
+json_t *selftest_select(json_t *cases, const char *globs, struct neap_error *err);
 
 /* Where all cases of one run live. */
 struct selftest_place {

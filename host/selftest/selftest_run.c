@@ -16,6 +16,7 @@
 #include "host/selftest/selftest_parts.h"
 
 #define AT_ONCE_MAX 16
+#define AHEAD 4               /* databases made before somebody needs them */
 #define CHILD_LIMIT_MS 120000 /* no script comes near it: beyond, promise 3 is broken */
 #define ARGUMENT_MAX 16
 
@@ -24,6 +25,8 @@ struct run {
     json_t *cases, *rows;
     struct selftest_trial slots[AT_ONCE_MAX];
     size_t slot_count, next, done, failed;
+    struct pg_op *making[AHEAD]; /* a ring: CREATE DATABASE of the cases after `next` */
+    size_t made;
 };
 
 static const char *id_of(const struct selftest_trial *trial)
@@ -39,6 +42,7 @@ static void fill_environment(const struct selftest_place *place, const struct se
 {
     static const char *const inherited[] = {"PATH", "TZ", "TMPDIR", "ASAN_OPTIONS",
                                             "UBSAN_OPTIONS"};
+    const char *limit = json_string_value(json_object_get(trial->entry, "limit"));
     size_t count = 0;
     for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++)
         if (getenv(inherited[i]) != NULL)
@@ -48,7 +52,7 @@ static void fill_environment(const struct selftest_place *place, const struct se
     env[count++] = neap_format("DATABASE_URL=%s", trial->url);
     env[count++] = neap_format("NEAP_STATE_DIR=%s/state", trial->dir);
     env[count++] = neap_strdup("NEAP_MEMORY=32MB");
-    env[count++] = neap_strdup("NEAP_TIMEOUT=20s");
+    env[count++] = neap_format("NEAP_TIMEOUT=%s", limit == NULL ? "20s" : limit);
     env[count++] = neap_strdup("NEAP_LOCK_TIMEOUT=100ms");
     env[count++] = neap_strdup("NEAP_LOCK_BUDGET=300ms");
     env[count] = NULL;
@@ -103,13 +107,31 @@ static enum selftest_state state_of(const json_t *entry)
     return strcmp(holds, "applied") == 0 ? SELFTEST_APPLIED : SELFTEST_ANY;
 }
 
-static bool create_database(const struct selftest_place *place, const char *name,
-                            struct neap_error *err)
+/* Asks for the databases of the next cases; does not wait. */
+static bool create_ahead(struct run *run, struct neap_error *err)
 {
-    char *sql = neap_format("create database %s", name);
-    bool done = pg_exec_text(place->control, sql, 0, NULL, NULL, err);
-    free(sql);
-    return done;
+    bool sent = true;
+    while (sent && run->made < json_array_size(run->cases) && run->made < run->next + AHEAD) {
+        char *sql = neap_format("create database case_%zu", run->made);
+        const struct pg_statement statement = {.sql = sql, .call_id = -1};
+        sent = pg_send(run->place->control, &statement, &run->making[run->made % AHEAD], err);
+        run->made++;
+        free(sql);
+    }
+    return sent;
+}
+
+/* Waits for the database of the case that is next, which is taken with it. */
+static bool take_database(struct run *run, struct neap_error *err)
+{
+    if (!create_ahead(run, err))
+        return false;
+    struct pg_op **op = &run->making[run->next % AHEAD];
+    bool done = pg_wait(run->place->control, *op, err);
+    pg_op_free(*op);
+    *op = NULL;
+    run->next++;
+    return done && create_ahead(run, err);
 }
 
 /* Only for the room on the disk: the server goes away at the end. */
@@ -132,12 +154,12 @@ static bool begin_trial(struct run *run, struct selftest_trial *trial, struct ne
 {
     const struct selftest_place *place = run->place;
     *trial = (struct selftest_trial){.index = run->next};
-    trial->entry = json_array_get(run->cases, run->next++);
+    trial->entry = json_array_get(run->cases, trial->index);
     trial->state = state_of(trial->entry);
     trial->database = neap_format("case_%zu", trial->index);
     trial->url = url_of(place, trial->database);
     trial->dir = neap_path_join(place->dir, trial->database);
-    return create_database(place, trial->database, err) && selftest_write(trial, err) &&
+    return take_database(run, err) && selftest_write(trial, err) &&
            begin_command(place, trial, command_of(trial), err);
 }
 
@@ -197,7 +219,7 @@ static bool next_stage(struct run *run, struct selftest_trial *trial, struct nea
         selftest_judge(trial);
         selftest_look(place, trial, trial->state);
         trial->stage = TRIAL_MEND;
-        if (json_object_get(trial->entry, "brief") != NULL)
+        if (json_is_true(json_object_get(trial->entry, "brief")))
             break;
         if (trial->state == SELFTEST_NOTHING)
             return selftest_write_innocent(trial, err) && begin_command(place, trial, "up", err);
@@ -298,7 +320,7 @@ static bool turn(struct run *run, struct neap_error *err)
 static size_t slot_count(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t count = cpus < 1 ? 2 : (size_t)cpus * 2; /* many cases wait, and use no CPU */
+    size_t count = cpus < 1 ? 2 : (size_t)cpus * 4; /* many cases wait, and use no CPU */
     return count > AT_ONCE_MAX ? AT_ONCE_MAX : count;
 }
 
@@ -317,6 +339,8 @@ bool selftest_run(const struct selftest_place *place, json_t *cases, json_t **ou
     neap_timer_end(tick);
     for (size_t i = 0; i < run.slot_count; i++)
         clear_trial(&run.slots[i]);
+    for (size_t i = 0; i < AHEAD; i++)
+        pg_op_free(run.making[i]);
     *out = good ? run.rows : NULL;
     if (!good)
         json_decref(run.rows);

@@ -57,12 +57,12 @@ local refused = {
   { "shift", "shifts by more than there are bits", "assert(1 << 64 == 0 and 1 >> -64 == 0)", "0" },
   { "json-dag", "a small table that is 2^90 values as JSON",
     "local t = { 1 } for _ = 1, 90 do t = { t, t } end db:json(t)",
-    { "1 script.memory", "124 run.deadline" } },
+    { "1 script.memory", "124 run.deadline" }, "4s" },
   { "json-cycle", "a table in itself as JSON", "local t = {} t[1] = t db:json(t)",
     "1 db.argument" },
   { "array-dag", "a small table that is 1000^5 values as an array",
     "local t = { 1 } for _ = 1, 5 do local u = {} for i = 1, 1000 do u[i] = t end t = u end "
-    .. "db:array(t)", { "1 script.memory", "124 run.deadline" } },
+    .. "db:array(t)", { "1 script.memory", "124 run.deadline" }, "4s" },
   { "json-deep", "JSON nested 100,000 deep",
     "require('neap.pg').decode_json(('['):rep(1e5))", "1 db.argument" },
   { "nearest-name", "a name of a megabyte, and the nearest to it",
@@ -109,10 +109,10 @@ local cases = {
 }
 for _, case in ipairs(refused) do
   cases[#cases + 1] = { id = "c-loop." .. case[1], attempt = case[2], up = case[3],
-    expect = case[4], brief = true }
+    expect = case[4], timeout = case[5], brief = true }
 end
-for _, case in ipairs(deadline) do
+for i, case in ipairs(deadline) do
   cases[#cases + 1] = { id = "c-loop." .. case[1], attempt = case[2], up = case[3],
-    timeout = "400ms", expect = "124 run.deadline" }
+    timeout = "300ms", expect = "124 run.deadline", brief = i > 4 }
 end
 return cases

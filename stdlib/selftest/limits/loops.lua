@@ -90,26 +90,27 @@ local operations = {
 }
 
 local cases = {
-  { id = "loop.verify", attempt = "a loop in verify", timeout = "400ms",
+  { id = "loop.verify", attempt = "a loop in verify", timeout = "300ms",
     expect = "124 run.deadline", verify = LOOP },
   { id = "loop.verify-expect", attempt = "a __tostring that loops in a failed expectation",
-    timeout = "400ms", expect = { "124 run.deadline", "8 verify.failed" },
+    timeout = "300ms", expect = { "124 run.deadline", "8 verify.failed" },
     verify = "expect.equal(setmetatable({}, { __tostring = " .. FOREVER .. " }), 1)" },
-  { id = "loop.down", attempt = "a loop in down", timeout = "400ms", down = LOOP,
+  { id = "loop.down", attempt = "a loop in down", timeout = "300ms", down = LOOP,
     commands = { "up", "down --only 0002" }, expect = "124 run.deadline", holds = "applied" },
   { id = "loop.chunk", attempt = "a loop while the file is loaded", top = LOOP,
-    expect = "124 run.deadline" },
+    limit = "2s", expect = "124 run.deadline" },
   { id = "loop.chunk-pcall", attempt = "a pcall loop while the file is loaded",
-    top = "while true do pcall(" .. FOREVER .. ") end", expect = "124 run.deadline" },
+    top = "while true do pcall(" .. FOREVER .. ") end", limit = "2s", expect = "124 run.deadline" },
   { id = "loop.lib", attempt = "a loop in a module that the file requires at its top",
-    top = "require 'looping'", lib = { looping = LOOP }, expect = "124 run.deadline" },
+    top = "require 'looping'", lib = { looping = LOOP }, limit = "2s",
+    expect = "124 run.deadline" },
   { id = "loop.config", attempt = "a loop in neap.lua", config = LOOP,
     expect = "124 run.deadline" },
   { id = "loop.step", attempt = "a loop in a step without a transaction", expect = "9 step.partial",
     holds = "any", file = [[
 return migration {
   summary = "A step that loops",
-  timeout = "400ms",
+  timeout = "300ms",
   transaction = false,
   steps = {
     { name = "loop",
@@ -120,18 +121,21 @@ return migration {
 ]] },
 }
 
-for _, place in ipairs(places) do
+-- The first of a family are followed by an innocent script and the audit as well.
+local WHOLE = 6
+
+for i, place in ipairs(places) do
   cases[#cases + 1] = { id = "loop." .. place[1], attempt = place[2], up = place[3],
-    timeout = "400ms", expect = "124 run.deadline", lib = { looping = LOOP } }
+    timeout = "300ms", expect = "124 run.deadline", lib = { looping = LOOP }, brief = i > WHOLE }
 end
 local names = {}
 for name in pairs(operations) do
   names[#names + 1] = name
 end
 table.sort(names)
-for _, name in ipairs(names) do
+for i, name in ipairs(names) do
   cases[#cases + 1] = { id = "loop.meta-" .. name, attempt = "a loop in __" .. name,
-    timeout = "300ms", expect = "124 run.deadline",
+    timeout = "250ms", expect = "124 run.deadline", brief = i > WHOLE,
     up = ("local m = { __%s = %s } local t, u = setmetatable({}, m), setmetatable({}, m) "
       .. "while true do pcall(function() %s end) end"):format(name, FOREVER, operations[name]) }
 end

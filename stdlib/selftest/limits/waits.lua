@@ -86,6 +86,6 @@ return migration {
 }
 for _, case in ipairs(list) do
   cases[#cases + 1] = { id = "wait." .. case[1], attempt = case[2], up = case[3],
-    timeout = "500ms", expect = "124 run.deadline" }
+    timeout = "400ms", expect = "124 run.deadline" }
 end
 return cases
