@@ -64,7 +64,10 @@ struct neap_run {
     struct neap_error stop;            /* sticky: the first reason to stop */
     volatile sig_atomic_t stop_signal; /* SIGINT or SIGTERM as the handler saw it */
     volatile sig_atomic_t stop_count;  /* how many of them */
-    void (*arm)(void *arg);            /* async-signal-safe: makes running Lua look (script host) */
+    /* What is true if the process ends now, an error code; NEAP_OK: it rolls back. Floor
+     * 5 sets it, around COMMIT and steps; the handler of a second signal reads it. */
+    volatile sig_atomic_t doubt;
+    void (*arm)(void *arg); /* async-signal-safe: makes running Lua look (script host) */
     void *arm_arg;
 };
 

@@ -26,9 +26,15 @@ enum verdict { COMMIT_DONE, COMMIT_REFUSED, COMMIT_UNKNOWN };
 bool neap_commit_send(struct neap_tx *tx, struct neap_error *err)
 {
     struct pg_statement statement = {.sql = "commit", .call_id = -1, .shielded = true};
-    if (!neap_run_check(tx->change->run, err) || /* the last moment to turn back */
-        !pg_send(tx->work, &statement, &tx->commit, err))
+    struct neap_run *run = tx->change->run;
+    if (!neap_run_check(run, err)) /* the last moment to turn back */
         return false;
+    tx->doubt = run->doubt;
+    run->doubt = NEAP_ERR_COMMIT_UNKNOWN;
+    if (!pg_send(tx->work, &statement, &tx->commit, err)) {
+        run->doubt = tx->doubt;
+        return false;
+    }
     pg_sync(tx->work, NULL); /* lost: the wait for the answer says so */
     tx->unsynced = !neap_audit_sync(tx->change->audit, NULL);
     return true;
@@ -205,7 +211,10 @@ bool neap_commit_end(struct neap_tx *tx, const struct neap_unit *unit, struct ne
                      struct neap_error *err)
 {
     struct neap_change *change = tx->change;
-    if (!is_committed(tx, err))
+    bool committed = is_committed(tx, err);
+    if (committed || err->code != NEAP_ERR_COMMIT_UNKNOWN)
+        change->run->doubt = committed ? NEAP_OK : tx->doubt;
+    if (!committed)
         return false;
     neap_error_clear(err);
     if (change->pending == NULL)

@@ -77,6 +77,31 @@ static void set_state(struct walk *walk, size_t index, const char *state)
     row->token = walk->unit->source->token;
 }
 
+static bool any_done(const struct walk *walk)
+{
+    for (size_t i = 0; i < walk->def->step_count; i++)
+        if (is_done(walk, i) || is_in_doubt(walk, i))
+            return true;
+    return false;
+}
+
+/* What the walk leaves behind when it fails: some of it, or nothing. */
+static bool is_halfway(const struct walk *walk)
+{
+    if (walk->unit->direction == NEAP_UP)
+        return any_done(walk);
+    for (size_t i = 0; i < walk->def->step_count; i++)
+        if (!is_done(walk, i))
+            return true;
+    return false;
+}
+
+/* What a second signal may say from now on. */
+static void set_doubt(const struct walk *walk)
+{
+    walk->change->run->doubt = is_halfway(walk) ? NEAP_ERR_STEP_PARTIAL : NEAP_OK;
+}
+
 /* Journal first (durable), then neap.step: a step's effect is never older than
  * the record that it was meant to be. */
 static bool record(struct walk *walk, size_t index, const char *state, struct neap_error *err)
@@ -98,6 +123,7 @@ static bool record(struct walk *walk, size_t index, const char *state, struct ne
                                 .run_id = change->run->id,
                                 .attempt = walk->attempt,
                                 .token = walk->unit->source->token};
+    change->run->doubt = NEAP_ERR_STEP_PARTIAL;
     pg_cleanup(change->target->control, true);
     bool recorded =
         neap_tx_publish(change, err) && neap_history_step(change->target->control, &row, err);
@@ -105,8 +131,10 @@ static bool record(struct walk *walk, size_t index, const char *state, struct ne
     free(id);
     free(name);
     free(text);
-    if (recorded)
+    if (recorded) {
         set_state(walk, index, state);
+        set_doubt(walk);
+    }
     return recorded;
 }
 
@@ -161,14 +189,6 @@ static bool settle_doubt(struct walk *walk, size_t index, bool *done, struct nea
              step->name, *done ? "done" : "not done");
     neap_error_clear(err);
     return true;
-}
-
-static bool any_done(const struct walk *walk)
-{
-    for (size_t i = 0; i < walk->def->step_count; i++)
-        if (is_done(walk, i) || is_in_doubt(walk, i))
-            return true;
-    return false;
 }
 
 void neap_unit_partial(const char *id, const char *where, const char *what, struct neap_error *err)
@@ -451,17 +471,6 @@ static bool check_walk(const struct walk *walk, struct neap_error *err)
     return false;
 }
 
-/* What the walk leaves behind when it fails: some of it, or nothing. */
-static bool is_halfway(const struct walk *walk)
-{
-    if (walk->unit->direction == NEAP_UP)
-        return any_done(walk);
-    for (size_t i = 0; i < walk->def->step_count; i++)
-        if (!is_done(walk, i))
-            return true;
-    return false;
-}
-
 /* Whatever the reason, "nothing changed" would be a lie. What is tried again keeps
  * its own code until the attempts are given up. */
 static void tell_halfway(const struct walk *walk, struct neap_outcome *outcome,
@@ -490,8 +499,10 @@ bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,
     neap_uuid(walk.attempt);
     neap_recorder_begin(&change->recorder, change->run, true);
     bool done = neap_history_steps(change->target->control, unit->id, &walk.rows, err) &&
-                check_walk(&walk, err) &&
-                (unit->direction == NEAP_UP ? walk_up(&walk, err) : walk_down(&walk, err));
+                check_walk(&walk, err);
+    if (done)
+        set_doubt(&walk);
+    done = done && (unit->direction == NEAP_UP ? walk_up(&walk, err) : walk_down(&walk, err));
     outcome->statements = change->recorder.statement_count;
     outcome->rows = change->recorder.row_count;
     neap_recorder_end(&change->recorder, change->run);

@@ -18,6 +18,7 @@ struct neap_tx {
     bool unreplicated; /* the server said so while COMMIT waited */
     bool copied;       /* events were queued in this transaction */
     bool unsynced;     /* the journal could not be made durable after COMMIT was sent */
+    sig_atomic_t doubt; /* the run's, before COMMIT was sent */
 };
 
 /* Queues BEGIN, the limits, the fence and the role on a work session that is as

@@ -2,7 +2,8 @@
  *
  * The handlers. State is static because a handler gets no argument. The second
  * INT or TERM ends the process in the handler itself: whatever hangs cannot
- * hang that, and the server rolls back when the connection goes.
+ * hang that, and the server rolls back when the connection goes. What it may not
+ * roll back, the run context knows.
  */
 #include "host/loop/signals.h"
 
@@ -37,11 +38,27 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void end_at_once(int number)
+static void say(const char *text)
 {
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+
+    (void)ignored;
+}
+
+static void end_at_once(const struct neap_run *run, int number)
+{
+    const struct neap_error_row *row = neap_error_row((enum neap_error_code)run->doubt);
+
     if (state.has_terminal)
         tcsetattr(STDIN_FILENO, TCSANOW, &state.terminal);
-    neap_exit_now(128 + number);
+    if (run->doubt == NEAP_OK)
+        neap_exit_now(128 + number);
+    say("\nneap: ended at the second signal: ");
+    say(row->summary);
+    say("\n  ");
+    say(row->next);
+    say("\n");
+    neap_exit_now(row->exit_status);
 }
 
 /* A repeat within NEAP_SIGNAL_AGAIN_MS is the same wish said twice. */
@@ -64,7 +81,7 @@ static void on_signal(int number)
 
     if (run) {
         if (number != SIGHUP && is_again(run))
-            end_at_once(number);
+            end_at_once(run, number);
         if (run->stop_signal == 0)
             run->stop_signal = number;
         if (run->arm)
@@ -80,10 +97,9 @@ static void on_stop(int number)
     static const char words[] = "\nneap does not stop inside a transaction, which would keep its "
                                 "locks; Ctrl-C rolls back\n";
     int error = errno;
-    ssize_t ignored = write(STDERR_FILENO, words, sizeof words - 1);
 
     (void)number;
-    (void)ignored;
+    say(words);
     errno = error;
 }
 

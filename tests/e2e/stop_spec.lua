@@ -170,6 +170,69 @@ describe("signals", function()
   end)
 end)
 
+describe("a second signal ends with what is true:", function()
+  after_each(e2e.clean)
+
+  -- A statement that catches its cancel: only the second signal ends the wait.
+  local STUBBORN = [==[db:exec [[do $$ begin loop begin
+    perform pg_sleep(60); exception when query_canceled then null; end; end loop; end $$]]]==]
+
+  local function signal_twice(p, args)
+    local run = p:start(args)
+    await_sleep(p)
+    run:signal "INT"
+    os.execute "sleep 0.3" -- sooner, it is the same wish said twice
+    run:signal "INT"
+    local r = run:wait(20)
+    e2e.process.await(20, function()
+      return p:value("select count(pg_terminate_backend(pid)) from pg_stat_activity where "
+        .. "datname = current_database() and query like '%pg_sleep%' and "
+        .. "pid <> pg_backend_pid()") == "0"
+    end)
+    return r
+  end
+
+  local function steps(second)
+    return ([=[
+return migration { summary = "x", transaction = false, steps = {
+  { name = "one", up = function(db) db:exec "create table t (id int)" end,
+    verify = function(_, expect) expect.table "t" end,
+    down = function(db) db:exec "drop table t" end },
+  { name = "two", up = function(db) db:exec "select 1" %s end, verify = function() return false end,
+    down = function() end },
+} }
+]=]):format(second)
+  end
+
+  it("rolled back, where nothing was committed", function()
+    local p = e2e.project()
+    p:write("migrations/0001_t.lua", migration(STUBBORN))
+    local r = signal_twice(p, { "up" })
+    assert.equal(130, r.status, r.err)
+    assert.is_false(has_table(p))
+  end)
+
+  it("halfway, where a step was under way", function()
+    local p = e2e.project()
+    p:write("migrations/0001_t.lua", steps(STUBBORN))
+    local r = signal_twice(p, { "up" })
+    assert.equal(9, r.status, r.err)
+    assert.truthy(r.err:find("neap resume", 1, true), r.err)
+    p:write("migrations/0001_t.lua", steps "")
+    assert.equal("0", applied(p))
+    assert.is_true(has_table(p))
+  end)
+
+  it("forgets what was halfway and is done", function()
+    local p = e2e.project()
+    p:write("migrations/0001_t.lua", (steps(""):gsub("return false", "return true")))
+    p:write("migrations/0002_u.lua", (migration(STUBBORN):gsub("table t ", "table u ")))
+    local r = signal_twice(p, { "up" })
+    assert.equal(130, r.status, r.err)
+    assert.equal("1", applied(p))
+  end)
+end)
+
 describe("kill -9", function()
   after_each(e2e.clean)
 
