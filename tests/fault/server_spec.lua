@@ -117,7 +117,7 @@ describe("a server", function()
   it("that goes away in mid-run", function()
     local list, seen = {}, {}
     for name in pairs(faults) do
-      for _ = 1, trials.count(8, 200) do
+      for _ = 1, trials.count(5, 200) do
         list[#list + 1] = name
       end
     end

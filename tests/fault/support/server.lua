@@ -53,7 +53,8 @@ end
 
 function Server:start()
   local argv = { services, "server", self.dir, process.own_pid() }
-  self.process = process.start(argv, self.dir .. "-start", { cwd = "/",
+  self.starts = (self.starts or 0) + 1 -- each has its own files: it is known by its end
+  self.process = process.start(argv, ("%s-start-%d"):format(self.dir, self.starts), { cwd = "/",
     env = { PATH = os.getenv "PATH", NEAP_PG_BINDIR = os.getenv "NEAP_PG_BINDIR" } })
   self.project.processes[#self.project.processes + 1] = self.process
   local ready = process.await(60, function()
