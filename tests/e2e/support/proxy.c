@@ -13,7 +13,7 @@
  *       delay  the same, and after DELAY_MS it goes on
  *       late   holds what CONNECTION's server says, until SIGUSR1
  * BYTES are the server's, with "sent+" the client's. "commit+" counts from the
- * client's COMMIT; "commit+-1" breaks before the server gets it. Says "ready",
+ * client's first COMMIT; "commit+-1" breaks before the server gets it. Says "ready",
  * "fired", and at each connection's end "N BYTES BYTES": the server's, the client's.
  */
 #define _GNU_SOURCE
@@ -180,7 +180,7 @@ static void relay_client(struct link *link)
     ssize_t length =
         recv(link->client, bytes, room_until(link->sent_limit, link->sent, sizeof bytes), 0);
     bool commits = length > 0 && memmem(bytes, (size_t)length, "commit", 7) != NULL;
-    if (commits && from_commit && !fired && link - links + 1 == chosen) {
+    if (commits && from_commit && link->limit < 0 && !fired && link - links + 1 == chosen) {
         link->limit = link->bytes + break_at;
         if (break_at < 0) {
             fire(link);
