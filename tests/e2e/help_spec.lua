@@ -27,7 +27,7 @@ local function commands(path)
   local found, seen = {}, {}
   local text = "\n" .. process.read(path)
   local function add(line)
-    line = line:gsub("  .*$", ""):gsub("%s*#.*$", ""):gsub("%%", "")
+    line = line:gsub("  .*$", ""):gsub("%s*#.*$", ""):gsub("%%", ""):gsub(" [|>] .*$", "")
     if line:find "^neap %S" and not seen[line] then
       seen[line] = true
       found[#found + 1] = line
