@@ -32,7 +32,9 @@ struct pg_open_opts {
 /* Connects without blocking the loop (name lookup by libpq is the exception in
  * libpq 15, documented) and sets client_encoding UTF8, keepalives and
  * tcp_user_timeout. Registers the password with the redaction. Errors:
- * db.connect, with host, port, database and user named and the password never. */
+ * db.connect, with host, port, database and user named and the password never. A
+ * server with no connection free is tried again, with growing pauses, until the time
+ * is up. */
 bool pg_open(struct neap_loop *loop, const struct pg_open_opts *opts, struct pg_client **out,
              struct neap_error *err);
 /* Closes at once, whatever is in flight: statements end with db.lost, their

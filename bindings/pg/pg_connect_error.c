@@ -125,6 +125,20 @@ static char *short_words(const char *words)
     return neap_strndup(at, strcspn(at, "\n"));
 }
 
+bool pg_connect_is_full(const struct pg_client *client)
+{
+    /* 53300 in the server's words: libpq 15 has no code for a refused connection. */
+    static const char *const full[] = {"too many clients", "remaining connection slots",
+                                       "too many connections", NULL};
+    char *words = short_words(PQerrorMessage(client->conn));
+    bool found = false;
+
+    for (const char *const *part = full; *part && !found; part++)
+        found = strstr(words, *part) != NULL;
+    free(words);
+    return found;
+}
+
 /* Only words that come from a server or the system are safe to repeat. */
 static bool is_own_complaint(const char *words)
 {

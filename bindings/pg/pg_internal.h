@@ -107,6 +107,8 @@ struct pg_client {
 /* pg_connect_error.c: what people read about the address and the password's place,
  * and about an address that has not answered for waited_ms. */
 void pg_connect_failed(const struct pg_client *client, struct neap_error *err);
+/* Did the last host refuse because it, or the role, has no connection free (53300)? */
+bool pg_connect_is_full(const struct pg_client *client);
 void pg_connect_silent(const struct pg_client *client, int64_t waited_ms, struct neap_error *err);
 
 /* pg_poll.c: the socket's side. */

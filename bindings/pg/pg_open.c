@@ -15,14 +15,15 @@
 
 #define CONNECT_TIMEOUT_MS 10000
 #define KEYWORD_MAX 16
+#define FULL_PAUSE_FIRST_MS 100
+#define FULL_PAUSE_MAX_MS 1600
 
 /* In libpq's array a later keyword beats an earlier one, and the expanded
  * dbname stands in the middle: before it our defaults, after it our rules. */
 static PGconn *begin_connect(const struct pg_open_opts *opts)
 {
-    const char *keywords[KEYWORD_MAX] = {"keepalives",          "keepalives_idle",
-                                         "keepalives_interval", "keepalives_count",
-                                         "tcp_user_timeout"};
+    const char *keywords[KEYWORD_MAX] = {"keepalives", "keepalives_idle", "keepalives_interval",
+                                         "keepalives_count", "tcp_user_timeout"};
     const char *values[KEYWORD_MAX] = {"1", "30", "10", "3", "30000"};
     int count = 5;
 
@@ -109,8 +110,7 @@ static void set_address(struct pg_client *client)
 {
     free(client->address);
     client->address = neap_format("%s:%s/%s as %s", or_default(PQhost(client->conn)),
-                                  or_default(PQport(client->conn)),
-                                  or_default(PQdb(client->conn)),
+                                  or_default(PQport(client->conn)), or_default(PQdb(client->conn)),
                                   or_default(PQuser(client->conn)));
 }
 
@@ -185,8 +185,9 @@ static bool wait_connected(struct pg_client *client, int64_t timeout_ms, struct 
     return false;
 }
 
+/* *give_up_ms: 0 at the first attempt, which sets it for all. */
 static bool connect_client(struct pg_client *client, const struct pg_open_opts *opts,
-                           struct neap_error *err)
+                           int64_t *give_up_ms, struct neap_error *err)
 {
     redact_uri(opts->conninfo);
     client->conn = begin_connect(opts);
@@ -203,13 +204,54 @@ static bool connect_client(struct pg_client *client, const struct pg_open_opts *
         pg_connect_failed(client, err);
         return false;
     }
-    if (!wait_connected(client, limit_ms(client, opts), err))
+    int64_t left_ms = *give_up_ms - neap_clock_ms();
+
+    if (*give_up_ms == 0) {
+        left_ms = limit_ms(client, opts);
+        *give_up_ms = neap_clock_deadline_ms(left_ms);
+    }
+    if (!wait_connected(client, left_ms, err))
         return false;
     if (PQsetnonblocking(client->conn, 1) == 0 && pg_watch(client, UV_READABLE))
         return true;
-    neap_error_set(err, NEAP_ERR_DB_CONNECT, "the socket of %s cannot be watched",
-                   client->address);
+    neap_error_set(err, NEAP_ERR_DB_CONNECT, "the socket of %s cannot be watched", client->address);
     return false;
+}
+
+/* False: the refusal in `err` stands, or a stop came and is in `err` now. */
+static bool wait_for_room(struct pg_client *client, int64_t pause_ms, int64_t give_up_ms,
+                          struct neap_error *err)
+{
+    struct neap_error stop = {0};
+
+    pause_ms = pause_ms / 2 + neap_clock_us() % (pause_ms / 2 + 1); /* apart from the others */
+    if (!pg_connect_is_full(client) || neap_clock_ms() + pause_ms >= give_up_ms)
+        return false;
+    neap_log(NEAP_LOG_DEBUG, "db.full", "%s has no connection free; trying again in %lld ms",
+             client->address, (long long)pause_ms);
+    if (neap_loop_sleep(client->loop, pause_ms, "a free connection", &stop)) {
+        neap_error_clear(err);
+        return true;
+    }
+    neap_error_clear(err);
+    neap_error_move(err, &stop);
+    return false;
+}
+
+static bool connect_in_time(struct pg_client *client, const struct pg_open_opts *opts,
+                            struct neap_error *err)
+{
+    int64_t give_up_ms = 0;
+    int64_t pause_ms = FULL_PAUSE_FIRST_MS;
+
+    while (!connect_client(client, opts, &give_up_ms, err)) {
+        if (!client->conn || !wait_for_room(client, pause_ms, give_up_ms, err))
+            return false;
+        PQfinish(client->conn);
+        client->conn = NULL;
+        pause_ms = pause_ms * 2 > FULL_PAUSE_MAX_MS ? FULL_PAUSE_MAX_MS : pause_ms * 2;
+    }
+    return true;
 }
 
 bool pg_open(struct neap_loop *loop, const struct pg_open_opts *opts, struct pg_client **out,
@@ -220,7 +262,7 @@ bool pg_open(struct neap_loop *loop, const struct pg_open_opts *opts, struct pg_
     *out = NULL;
     client->loop = loop;
     client->name = neap_strdup(opts->name ? opts->name : "database");
-    if (!neap_run_check(neap_loop_run(loop), err) || !connect_client(client, opts, err)) {
+    if (!neap_run_check(neap_loop_run(loop), err) || !connect_in_time(client, opts, err)) {
         pg_close(client);
         return false;
     }

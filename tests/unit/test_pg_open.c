@@ -198,6 +198,74 @@ static void count_tick(void *arg)
 }
 
 /* It accepts and never speaks: our limit ends it, and the loop turns meanwhile. */
+/* Opens one session as a role that may have only that one. */
+static struct pg_client *fill(struct pg_scene *scene, char conninfo[400])
+{
+    struct pg_client *first = NULL;
+
+    pg_exec_text(scene->client, "create role few login connection limit 1", 0, NULL, NULL, NULL);
+    snprintf(conninfo, 400, "host=%s user=few dbname=postgres", pg_fixture.dir);
+    assert_true(open_at(scene, conninfo, 0));
+    first = scene->client;
+    scene->client = NULL;
+    return first;
+}
+
+static void on_room(void *arg)
+{
+    struct pg_client **first = arg;
+
+    pg_close(*first);
+    *first = NULL;
+}
+
+static void test_pg_open__a_full_server_is_tried_again(void **state)
+{
+    struct pg_scene *scene = *state;
+    char conninfo[400];
+    struct pg_client *first = fill(scene, conninfo);
+    struct neap_timer *timer = neap_timer_begin(scene->loop, 300, 0, on_room, &first);
+
+    assert_true(open_at(scene, conninfo, 20000));
+    assert_null(first);
+    assert_int_equal(pg_scene_int(scene, "select 1"), 1);
+    neap_timer_end(timer);
+}
+
+static void test_pg_open__a_full_server_is_given_up(void **state)
+{
+    struct pg_scene *scene = *state;
+    char conninfo[400];
+    struct pg_client *first = fill(scene, conninfo);
+    int64_t began_ms = neap_clock_ms();
+
+    assert_false(open_at(scene, conninfo, 600));
+    assert_true(neap_clock_ms() - began_ms >= 200); /* it was not the first refusal */
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_CONNECT);
+    assert_non_null(strstr(scene->err.message, "too many connections for role"));
+    assert_non_null(strstr(scene->err.hint, "pg_stat_activity"));
+    pg_close(first);
+}
+
+static void stop(void *arg)
+{
+    neap_run_stop(arg, NEAP_ERR_RUN_INTERRUPTED, NULL);
+}
+
+static void test_pg_open__a_stop_ends_the_tries(void **state)
+{
+    struct pg_scene *scene = *state;
+    char conninfo[400];
+    struct pg_client *first = fill(scene, conninfo);
+    struct neap_timer *timer =
+        neap_timer_begin(scene->loop, 300, 0, stop, neap_loop_run(scene->loop));
+
+    assert_false(open_at(scene, conninfo, 60000));
+    assert_int_equal(scene->err.code, NEAP_ERR_RUN_INTERRUPTED);
+    neap_timer_end(timer);
+    pg_close(first);
+}
+
 static void test_pg_open__silence_has_a_limit(void **state)
 {
     struct pg_scene *scene = *state;
@@ -239,6 +307,9 @@ int main(void)
         PG_SCENE(test_pg_open__causes_have_their_hints),
         PG_SCENE(test_pg_open__a_wrong_password_says_where_it_came_from),
         PG_SCENE(test_pg_open__broken_strings_keep_the_secret),
+        PG_SCENE(test_pg_open__a_full_server_is_tried_again),
+        PG_SCENE(test_pg_open__a_full_server_is_given_up),
+        PG_SCENE(test_pg_open__a_stop_ends_the_tries),
         PG_SCENE(test_pg_open__silence_has_a_limit),
     };
 
