@@ -70,7 +70,7 @@ local others = {
     "1 script.memory" },
   { "params-pipelined", "two hundred statements in flight with a megabyte each",
     "local s = ('x'):rep(1 << 20) for _ = 1, 200 do "
-    .. "db:exec('insert into left_over select length($1)', s) end", "0" },
+    .. "db:exec('insert into left_over select length($1)', s) end", "0", "100s" },
   { "json", "one string a thousand times as JSON",
     "local s, t = ('x'):rep(1 << 20), {} for i = 1, 1000 do t[i] = s end db:json(t)",
     "1 script.memory" },
@@ -95,9 +95,9 @@ local others = {
   { "exec-value", "the same by exec", "db:exec \"select repeat('x', 40000000)\"", "0" },
   { "rows-value", "the same by rows",
     "for _ in db:rows \"select repeat('x', 40000000)\" do end", "1 script.memory" },
-  { "columns", "a result of 1,600 columns, ten thousand times",
+  { "columns", "a result of 1,600 columns, two hundred times",
     "local q = {} for i = 1, 1600 do q[i] = i .. ' as c' .. i end for _ = 1, 200 do "
-    .. "db:query('select ' .. table.concat(q, ',')) end", "0" },
+    .. "db:query('select ' .. table.concat(q, ',')) end", "0", "100s" },
   { "notices", "a hundred thousand notices",
     "db:exec \"do $$ begin for i in 1 .. 100000 loop raise notice '%', i; end loop; end $$\"",
     "0" },
@@ -126,6 +126,6 @@ end
 for _, case in ipairs(others) do
   local expect = case[4]
   cases[#cases + 1] = { id = "memory." .. case[1], attempt = case[2], up = case[3],
-    expect = expect }
+    expect = expect, timeout = case[5] }
 end
 return cases
