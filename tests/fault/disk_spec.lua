@@ -6,6 +6,8 @@
 local e2e = require "harness"
 local trials = require "trials"
 
+local EVERY = e2e.sanitized and 4 or trials.long and 1 or 2 -- call from a random one on
+
 local FAULTS = { -- what strace makes of the calls on the journal's files
   { calls = "write", error = "ENOSPC", pattern = "%d" },
   { calls = "write", error = "ENOSPC", pattern = "%d+" },
@@ -147,7 +149,7 @@ describe("the journal's disk", function()
         local r, calls = traced(p, fault.calls)
         assert.equal(0, r.status, r.err)
         assert.truthy(calls > 0, fault.calls)
-        for n = e2e.sanitized and math.random(4) or 1, calls, e2e.sanitized and 4 or 1 do
+        for n = math.random(EVERY), calls, EVERY do
           run_trial(kind, fault, n, seen)
           count = count + 1
         end
@@ -170,7 +172,7 @@ describe("the journal's disk", function()
     local seen, count = {}, 0
     local pages = { 0, 1, 2, 3, 128, 255, 256, 257, 258, 260, 300 }
     for _, first in ipairs { true, false } do
-      for i = 1, #pages, e2e.sanitized and 4 or 1 do
+      for i = 1, #pages, EVERY do
         fill_trial(pages[i], first, seen)
         count = count + 1
       end
