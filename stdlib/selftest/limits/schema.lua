@@ -35,7 +35,7 @@ local list = {
     .. "$$ begin raise exception 'no'; end $$]]", { "1 db.query", "2 history.version" } },
   { "rule-nothing", "a rule that swallows the history row",
     "db:exec 'create rule r as on insert to neap.history do instead nothing'",
-    { "5 history.forged", "1 db.query" } },
+    "5 history.forged" },
   { "trigger-nothing", "a trigger that swallows the history row",
     "db:exec [[create function public.f() returns trigger language plpgsql as "
     .. "$$ begin return null; end $$]] db:exec 'create trigger a before insert on neap.history "
