@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "host/base/buffer.h"
+#include "host/base/crash.h"
 #include "host/base/embedded.h"
 #include "host/base/memory.h"
 #include "host/base/path.h"
@@ -17,7 +18,7 @@
 /* The cap (NEAP_MEMORY) is 32 MB; the rest is the process, libpq and one result. */
 #define PEAK_MAX_BYTES (256LL * 1024 * 1024)
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef NEAP_ASAN
 #define PEAK_IS_JUDGED false /* shadow and quarantine are no measure */
 #else
 #define PEAK_IS_JUDGED true

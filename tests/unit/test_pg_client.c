@@ -4,7 +4,7 @@
  */
 #include "tests/unit/pg_fixture.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef NEAP_ASAN
 #define PEAK_MAX_KB 400000 /* freed memory stays in quarantine */
 #else
 #define PEAK_MAX_KB (16000 * (long)test_stride(25)) /* under valgrind likewise */

@@ -117,7 +117,7 @@ static int test_counts(lua_State *L)
 /* ASan keeps freed memory: there the peak says nothing. */
 static int test_peak_kb(lua_State *L)
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef NEAP_ASAN
     lua_pushinteger(L, 0);
 #else
     lua_pushinteger(L, pg_fixture_peak_kb());
