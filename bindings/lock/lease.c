@@ -336,6 +336,15 @@ bool lease_fence(struct lease *lease, struct pg_client *work, struct neap_error 
     return sent;
 }
 
+/* A new token in place of ours. Where there is no row the server crashed (the table is
+ * unlogged) or a standby was promoted: nobody took it, and it is claimed as at first. */
+static bool renew_token(struct lease *lease, struct pg_client *control, int64_t *token,
+                        struct neap_error *err)
+{
+    return lease_sql_claim(control, &lease->opts, lease->token, false, token, err) &&
+           (*token != 0 || lease_sql_claim(control, &lease->opts, 0, false, token, err));
+}
+
 bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_ms,
                    struct neap_error *err)
 {
@@ -351,7 +360,7 @@ bool lease_refence(struct lease *lease, struct pg_client *control, int64_t wait_
         int64_t token = 0, sent_ms = neap_clock_ms();
         bool over = false;
         lease->paused = true;
-        bool asked = lease_sql_claim(control, &lease->opts, lease->token, false, &token, &cause);
+        bool asked = renew_token(lease, control, &token, &cause);
         lease->paused = false;
         if (asked && token == 0) {
             lease->lost = true;

@@ -105,7 +105,7 @@ static void name_deferred(const struct neap_tx *tx, const struct neap_unit *unit
 {
     const struct neap_error *cause = pg_op_error(deferred);
     const struct neap_error *first = pg_failure(tx->work);
-    if (cause == NULL || !pg_op_is_done(deferred))
+    if (cause == NULL || !pg_op_is_done(deferred) || cause->code == NEAP_ERR_DB_LOST)
         return;
     bool is_statement = cause->code == NEAP_ERR_DB_ABORTED;
     bool is_echo = err->code == NEAP_ERR_VERIFY_FAILED || err->code == NEAP_ERR_DB_ABORTED ||

@@ -133,6 +133,37 @@ describe("a server", function()
       seen[1] or 0, seen[9] or 0, seen[13] or 0))
   end)
 
+  it("that crashes during COMMIT forgets who held the lease: nobody took it", function()
+    local p = e2e.project { database = false }
+    local s = server.new(p, "server")
+    p.env.DATABASE_URL = s:url()
+    p:write_table("0001", "t1")
+    p:expect { "up" }
+    p:write_table("0002", "t2")
+    p:write_table("0003", "t3")
+    local proxy = network.open(p, "hole", 2, "commit+0", s.dir .. "/.s.PGSQL.5432")
+    local through = ("postgresql:///postgres?host=%s,%s&user=postgres"):format(
+      (proxy.dir:gsub("/", "%%2F")), (s.dir:gsub("/", "%%2F")))
+    local run = p:start({ "up", "--timeout", "100s" }, { env = { DATABASE_URL = through },
+      timeout = 120 })
+    assert(proxy:says("fired", 30), run:err())
+    e2e.process.await(10, function()
+      return s:query "select to_regclass('public.t2') is not null" == "t"
+    end)
+    s:stop "QUIT"
+    s:start()
+    proxy:stop()
+    local r = run:wait(120)
+    local text = ("exit %d\n%s%s"):format(r.status, r.out, r.err)
+    assert.equal(1, r.status, text) -- 0003 was on its way on the same session
+    assert.truthy(r.err:find("(code db.lost)", 1, true), text)
+    assert.falsy(r.err:find("deferred constraint", 1, true), text)
+    assert.truthy(r.out:find("applied 0002", 1, true), text)
+    p:expect { "up" }
+    assert.equal("3", s:query "select count(*) from neap.history")
+    p:expect { "audit", "verify" }
+  end)
+
   it("whose standby is promoted during COMMIT: the change of timeline is told", function()
     local p = e2e.project { database = false }
     local primary = server.new(p, "primary")

@@ -441,6 +441,22 @@ static void test_lease__refence_on_another_session(void **state)
     lease_release(lease);
 }
 
+/* The table is unlogged: a server that crashed has emptied it. Nobody took it then. */
+static void test_lease__refence_after_a_crash_takes_it_again(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct lease *lease = claim(scene, scene->client, &a);
+    int64_t token = lease_token(lease);
+    pg_scene_do(scene, "truncate neap.lease");
+    must(scene, lease_refence(lease, scene->client, 5000, &scene->err));
+    assert_true(lease_token(lease) > token);
+    assert_false(neap_run_stopping(&scene->run));
+    assert_int_equal(pg_scene_int(scene, "select token from neap.lease where run_id = 'a'"),
+                     lease_token(lease));
+    lease_release(lease);
+}
+
 /* Somebody else's token in the row: what is left of ours gets nothing any more. */
 static void test_lease__a_taken_lease_is_neither_fence_nor_renewed(void **state)
 {
@@ -548,6 +564,7 @@ int main(void)
         CASE(sessions_of_older_runs_are_waited_for),
         CASE(refence_waits_for_the_transaction),
         CASE(refence_on_another_session),
+        CASE(refence_after_a_crash_takes_it_again),
         CASE(break_ends_another_s),
     };
     return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
