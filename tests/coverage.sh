@@ -24,6 +24,7 @@ host/change/steps.c
 host/change/unit.c
 host/change/attempt.c
 host/change/tx.c
+host/change/commit.c
 host/change/look.c
 host/change/recorder.c
 host/change/watch.c
