@@ -115,6 +115,8 @@ static void test_history__the_last_word_counts(void **state)
     assert_true(neap_hash_equal(&row->exact, &test_hash));
     assert_int_equal(strlen(row->at), strlen("2026-11-20T21:05:38.123456Z"));
     assert_null(neap_history_find(&history, "0011"));
+    assert_string_equal(neap_history_find(&history, "1")->id, "0001");
+    assert_null(neap_history_find(&history, "0"));
     neap_history_clear(&history);
     must(scene, neap_history_all(scene->client, &history, &scene->err));
     assert_int_equal(history.count, sizeof words / sizeof words[0]);
@@ -271,6 +273,13 @@ static void go_back_to_version_1(struct pg_scene *scene)
         pg_scene_do(scene, statements[i]);
 }
 
+static void count_forgery(void *arg, const struct neap_history_forgery *forgery)
+{
+    int *count = arg;
+    if (strcmp(forgery->id, "0500") == 0 && strcmp(forgery->run_id, "r1") == 0)
+        ++*count;
+}
+
 static void test_history__an_earlier_version_is_upgraded(void **state)
 {
     struct pg_scene *scene = *state;
@@ -286,6 +295,9 @@ static void test_history__an_earlier_version_is_upgraded(void **state)
     assert_int_equal(history.count, 1);
     assert_false(history.rows[0].forged);
     neap_history_clear(&history);
+    int forgeries = 0; /* nothing was announced in version 1: nothing is forged */
+    must(scene, neap_history_forged(scene->client, count_forgery, &forgeries, &scene->err));
+    assert_int_equal(forgeries, 0);
     assert_int_equal(pg_scene_int(scene, "select version from neap.meta"), 1);
     /* ... and upgraded by whoever changes something. */
     install(scene);
@@ -339,11 +351,13 @@ static void test_history__a_row_needs_its_own_secret(void **state)
                      1);
 }
 
-static void count_forgery(void *arg, const struct neap_history_forgery *forgery)
+static void refuses(struct pg_scene *scene, bool did, enum neap_error_code code,
+                    struct pg_client *client)
 {
-    int *count = arg;
-    if (strcmp(forgery->id, "0500") == 0 && strcmp(forgery->run_id, "r1") == 0)
-        ++*count;
+    assert_false(did);
+    assert_int_equal(scene->err.code, code);
+    neap_error_clear(&scene->err);
+    pg_failure_clear(client);
 }
 
 static void test_history__a_row_that_nobody_announced_is_forged(void **state)
@@ -476,6 +490,90 @@ static void test_history__a_missing_right_names_the_grant(void **state)
     pg_scene_do(scene, "drop schema neap cascade");
 }
 
+/* More events than one statement carries: they commit with the row, and a secret that
+ * does not fit keeps all of them out. */
+static void test_history__events_come_in_several_statements(void **state)
+{
+    struct pg_scene *scene = *state;
+    enum { EVENTS = 2500 };
+    char *dir = test_temp_dir();
+    struct neap_audit_opts opts = {.state_dir = dir, .identity = "7/1", .run_id = "r1"};
+    struct neap_audit *audit = NULL;
+    install(scene);
+    must(scene, neap_audit_open(&opts, &audit, &scene->err));
+    must(scene, neap_audit_begin(audit, "", json_object(), &scene->err));
+    for (int i = 0; i < EVENTS; i++)
+        neap_audit_add(audit, "statement", json_object());
+    must(scene, neap_audit_sync(audit, &scene->err));
+    struct neap_history_entry entry = entry_of(scene, "0700", "apply");
+    struct neap_attempt known = *entry.attempt, guessed = known;
+    guessed.secret.bytes[0] ^= 1;
+    entry.attempt = &guessed;
+    pg_scene_do(scene, "begin");
+    assert_true(neap_history_record(scene->client, &entry, audit, &scene->err));
+    assert_false(pg_settle(scene->client, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_HISTORY_FORGED);
+    neap_error_clear(&scene->err);
+    pg_failure_clear(scene->client);
+    neap_audit_copied(audit, false);
+    pg_scene_do(scene, "rollback");
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.event"), 0);
+
+    entry.attempt = &known;
+    pg_scene_do(scene, "begin");
+    must(scene, neap_history_record(scene->client, &entry, audit, &scene->err));
+    must(scene, pg_settle(scene->client, &scene->err));
+    pg_scene_do(scene, "commit");
+    neap_audit_copied(audit, true);
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.event where run_id = 'r1'"),
+                     EVENTS + 1);
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.history where id = '0700'"), 1);
+    neap_audit_close(audit);
+    test_temp_remove(dir);
+    free(dir);
+}
+
+/* A session that is gone, or may not look: no answer is taken for an empty one. */
+static void test_history__what_cannot_be_asked_is_an_error(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_step_rows steps;
+    int count = 0;
+    void *bytes = NULL;
+    size_t length = 0;
+    bool found = true;
+    install(scene);
+    struct pg_client *super = scene->client;
+    pg_scene_do(scene, "drop role if exists blind");
+    pg_scene_do(scene, "create role blind login");
+    pg_scene_do(scene, "grant usage on schema neap to blind");
+    char conninfo[400];
+    snprintf(conninfo, sizeof conninfo, "host=%s user=blind dbname=postgres", pg_fixture.dir);
+    struct pg_open_opts opts = {.conninfo = conninfo, .timeout_ms = 10000};
+    struct pg_client *blind = NULL;
+    must(scene, pg_open(scene->loop, &opts, &blind, &scene->err));
+    for (int lost = 0; lost < 2; lost++) {
+        enum neap_error_code code = lost ? NEAP_ERR_DB_LOST : NEAP_ERR_DB_QUERY;
+        refuses(scene, neap_history_forged(blind, count_forgery, &count, &scene->err), code, blind);
+        refuses(scene, neap_history_steps(blind, "1", &steps, &scene->err), code, blind);
+        refuses(scene, neap_history_bundle(blind, "1", &bytes, &length, &scene->err), code, blind);
+        refuses(scene, neap_history_has_attempt(blind, ATTEMPT, &found, &scene->err), code, blind);
+        assert_false(neap_history_install(blind, &scene->err));
+        assert_true(lost || strstr(scene->err.hint, "GRANT USAGE ON SCHEMA neap TO \"blind\""));
+        refuses(scene, false, code, blind);
+        assert_false(found);
+        assert_null(bytes);
+        assert_int_equal(steps.count, 0);
+        pg_scene_do(scene, "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+                           " where usename = 'blind'");
+    }
+    assert_int_equal(count, 0);
+    pg_close(blind);
+    scene->client = super;
+    pg_scene_do(scene, "drop owned by blind");
+    pg_scene_do(scene, "drop role blind");
+}
+
 static int start_server(void **state)
 {
     (void)state;
@@ -504,6 +602,8 @@ int main(int argc, char **argv)
         CASE(attempts_are_announced_together),
         CASE(a_newer_schema_is_refused),
         CASE(five_thousand_rows_are_loaded),
+        CASE(events_come_in_several_statements),
+        CASE(what_cannot_be_asked_is_an_error),
         CASE(many_install_at_once),
         CASE(a_missing_right_names_the_grant),
     };
