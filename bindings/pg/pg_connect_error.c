@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Why a connection failed, and what to look at. libpq gives text and no code for
- * it, so the cause is found in the words; where they are in another language
- * the general hint stands. A connection string that libpq cannot parse is never
+ * Why a connection failed, and what to look at. libpq 15 has no result for it, only
+ * text: the words, and in a verbose text the server's code, which stands where the
+ * words are in another language. A connection string that libpq cannot parse is never
  * quoted back: its pieces may be pieces of the password.
  */
 #include "bindings/pg/pg_internal.h"
@@ -12,6 +12,9 @@
 
 #include "host/base/clock.h"
 #include "host/base/memory.h"
+
+#define FULL " 53300: " /* too_many_connections, as a verbose text has it */
+#define CODE_LENGTH 5
 
 static const struct {
     const char *words;
@@ -42,6 +45,11 @@ static const struct {
     {"not currently accepting", "Somebody set ALLOW_CONNECTIONS to false for this database."},
     {"starting up", "The server is starting; try again in a moment."},
     {"shutting down", "The server is shutting down."},
+    {FULL, "All connections of the server, or of this role or database, are taken: "
+           "pg_stat_activity shows by whom."},
+    {" 3D000: ", "Create the database, or look at its name: `psql -l` lists them."},
+    {" 57P03: ", "The server starts, stops or recovers; try again in a moment."},
+    {" 42501: ", "Give the role the right: GRANT CONNECT ON DATABASE."},
 };
 
 static char *option_of(PGconn *conn, const char *keyword)
@@ -113,13 +121,51 @@ static void add_next(struct neap_error *err)
         neap_error_hint(err, "%s %s", err->hint, neap_error_row(err->code)->next);
 }
 
+static const char *last_attempt(const char *words)
+{
+    const char *next;
+
+    while ((next = strstr(words, "failed: ")))
+        words = next + strlen("failed: ");
+    return words;
+}
+
+static bool is_code(const char *at)
+{
+    return strspn(at, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == CODE_LENGTH &&
+           strncmp(at + CODE_LENGTH, ": ", 2) == 0;
+}
+
+/* Without what only a verbose text has: the code before the words, and LOCATION. */
+static char *plain_words(const char *words)
+{
+    struct neap_buffer text = {0};
+
+    for (const char *at = words; *at;) {
+        size_t length = strcspn(at, "\n") + 1;
+        const char *colon = strstr(at, ":  ");
+
+        if (length > strlen(at))
+            length = strlen(at);
+        if (strncmp(at, "LOCATION:  ", 11) != 0) {
+            size_t head = colon && colon < at + length && is_code(colon + 3)
+                              ? (size_t)(colon - at) + 3
+                              : 0;
+            size_t rest = head ? head + CODE_LENGTH + 2 : 0;
+
+            neap_buffer_add(&text, at, head);
+            neap_buffer_add(&text, at + rest, length - rest);
+        }
+        at += length;
+    }
+    return neap_buffer_take(&text);
+}
+
 /* The last attempt's first line, without what the address says already. */
 static char *short_words(const char *words)
 {
-    const char *at = words, *next;
+    const char *at = last_attempt(words);
 
-    while ((next = strstr(at, "failed: ")))
-        at = next + strlen("failed: ");
     if (strncmp(at, "FATAL:  ", 8) == 0)
         at += 8;
     return neap_strndup(at, strcspn(at, "\n"));
@@ -127,16 +173,10 @@ static char *short_words(const char *words)
 
 bool pg_connect_is_full(const struct pg_client *client)
 {
-    /* 53300 in the server's words: libpq 15 has no code for a refused connection. */
-    static const char *const full[] = {"too many clients", "remaining connection slots",
-                                       "too many connections", NULL};
-    char *words = short_words(PQerrorMessage(client->conn));
-    bool found = false;
+    const char *words = last_attempt(PQerrorMessage(client->conn));
+    const char *found = strstr(words, FULL);
 
-    for (const char *const *part = full; *part && !found; part++)
-        found = strstr(words, *part) != NULL;
-    free(words);
-    return found;
+    return found && found < words + strcspn(words, "\n");
 }
 
 /* Only words that come from a server or the system are safe to repeat. */
@@ -201,13 +241,15 @@ void pg_connect_failed(const struct pg_client *client, struct neap_error *err)
         set_unusable(words, err);
         return;
     }
-    char *first = short_words(words);
+    char *plain = plain_words(words);
+    char *first = short_words(plain);
 
     neap_error_set(err, NEAP_ERR_DB_CONNECT, "cannot connect to %s: %s", client->address,
                    *first ? first : "no reason given");
-    if (strchr(words, '\n') && strchr(words, '\n')[1])
-        neap_error_detail(err, "%s", words);
+    if (strchr(plain, '\n') && strchr(plain, '\n')[1])
+        neap_error_detail(err, "%s", plain);
     hint_cause(client, words, err);
     add_next(err);
     free(first);
+    free(plain);
 }

@@ -200,6 +200,7 @@ static bool connect_client(struct pg_client *client, const struct pg_open_opts *
     redact_passwords(client);
     set_address(client);
     PQsetNoticeReceiver(client->conn, pg_notice_receive, client);
+    PQsetErrorVerbosity(client->conn, PQERRORS_VERBOSE); /* with the code of a refusal */
     if (PQstatus(client->conn) == CONNECTION_BAD || PQsocket(client->conn) < 0) {
         pg_connect_failed(client, err);
         return false;
@@ -212,6 +213,7 @@ static bool connect_client(struct pg_client *client, const struct pg_open_opts *
     }
     if (!wait_connected(client, left_ms, err))
         return false;
+    PQsetErrorVerbosity(client->conn, PQERRORS_DEFAULT);
     if (PQsetnonblocking(client->conn, 1) == 0 && pg_watch(client, UV_READABLE))
         return true;
     neap_error_set(err, NEAP_ERR_DB_CONNECT, "the socket of %s cannot be watched", client->address);

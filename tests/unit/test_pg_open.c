@@ -197,7 +197,6 @@ static void count_tick(void *arg)
     (*(int *)arg)++;
 }
 
-/* It accepts and never speaks: our limit ends it, and the loop turns meanwhile. */
 /* Opens one session as a role that may have only that one. */
 static struct pg_client *fill(struct pg_scene *scene, char conninfo[400])
 {
@@ -266,6 +265,33 @@ static void test_pg_open__a_stop_ends_the_tries(void **state)
     pg_close(first);
 }
 
+/* The code says it, whatever language the words are in. */
+static void test_pg_open__a_refusal_in_german(void **state)
+{
+    struct pg_scene *scene = *state;
+    char conninfo[400];
+    glob_t catalogue = {0};
+
+    if (glob("/usr/share/locale/de/LC_MESSAGES/postgres-*.mo", 0, NULL, &catalogue) != 0)
+        skip(); /* a small installation, without translations */
+    globfree(&catalogue);
+    struct pg_client *first = fill(scene, conninfo);
+    int64_t began_ms = neap_clock_ms();
+
+    assert_false(open_at(scene, conninfo, 600));
+    assert_true(neap_clock_ms() - began_ms >= 200);
+    assert_non_null(strstr(scene->err.message, ": zu viele Verbindungen"));
+    assert_null(scene->err.detail);
+    assert_non_null(strstr(scene->err.hint, "pg_stat_activity"));
+    neap_error_clear(&scene->err);
+    snprintf(conninfo, sizeof conninfo, "host=%s user=postgres dbname=nowhere", pg_fixture.dir);
+    assert_false(open_at(scene, conninfo, 600));
+    assert_non_null(strstr(scene->err.message, "»nowhere« existiert nicht"));
+    assert_non_null(strstr(scene->err.hint, "psql -l"));
+    pg_close(first);
+}
+
+/* It accepts and never speaks: our limit ends it, and the loop turns meanwhile. */
 static void test_pg_open__silence_has_a_limit(void **state)
 {
     struct pg_scene *scene = *state;
@@ -296,8 +322,18 @@ static int end_server(void **state)
     return 0;
 }
 
+static int begin_german(void **state)
+{
+    (void)state;
+    setenv("LANGUAGE", "de", 1);
+    pg_fixture_start("-clc_messages=C.UTF-8");
+    unsetenv("LANGUAGE");
+    return 0;
+}
+
 int main(void)
 {
+    const struct CMUnitTest german[] = {PG_SCENE(test_pg_open__a_refusal_in_german)};
     const struct CMUnitTest tests[] = {
         PG_SCENE(test_pg_open__the_session_is_ours),
         PG_SCENE(test_pg_open__a_uri_works),
@@ -313,5 +349,6 @@ int main(void)
         PG_SCENE(test_pg_open__silence_has_a_limit),
     };
 
-    return cmocka_run_group_tests(tests, pg_fixture_begin, end_server);
+    return cmocka_run_group_tests(tests, pg_fixture_begin, end_server) +
+           cmocka_run_group_tests(german, begin_german, end_server);
 }
