@@ -35,11 +35,18 @@ const char *neap_path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-bool neap_path_exists(const char *path)
+enum neap_presence neap_path_look(const char *path)
 {
     struct stat found;
 
-    return stat(path, &found) == 0;
+    if (lstat(path, &found) == 0)
+        return NEAP_PRESENT;
+    return errno == ENOENT || errno == ENOTDIR ? NEAP_ABSENT : NEAP_PRESENCE_UNKNOWN;
+}
+
+bool neap_path_exists(const char *path)
+{
+    return neap_path_look(path) != NEAP_ABSENT;
 }
 
 static bool is_below(const char *real, const char *root)

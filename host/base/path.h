@@ -26,6 +26,11 @@ bool neap_path_write(const char *path, const char *text, size_t length, int mode
 /* mkdir -p with 0700; refuses a directory of another owner or one others may
  * write (HAZARDS H2, X5), naming it and the mend. */
 bool neap_path_private_dir(const char *path, struct neap_error *err);
+/* What is there: also a link that leads nowhere. UNKNOWN where the system does not say
+ * (an I/O error, a directory that may not be searched). */
+enum neap_presence { NEAP_ABSENT, NEAP_PRESENT, NEAP_PRESENCE_UNKNOWN };
+enum neap_presence neap_path_look(const char *path);
+/* True also where it cannot be told: nobody takes the name for free. */
 bool neap_path_exists(const char *path);
 /* NEAP_STATE_DIR, else $XDG_STATE_HOME/neap, else ~/.local/state/neap. The caller frees. */
 char *neap_path_state_dir(void);

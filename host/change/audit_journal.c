@@ -455,14 +455,12 @@ static bool begin_first(struct neap_journal *journal, struct neap_error *err)
     if (journal->end > 0)
         return true;
     char *last = NULL;
-    for (int64_t segment = 1;; segment++) {
+    enum neap_presence presence = NEAP_PRESENT;
+    for (int64_t segment = 1; presence == NEAP_PRESENT; segment++) {
         char *closed = closed_path(journal, segment);
-        if (!neap_path_exists(closed)) {
-            free(closed);
-            break;
-        }
-        free(last);
-        last = closed;
+        presence = neap_path_look(closed);
+        free(presence == NEAP_ABSENT ? closed : last);
+        last = presence == NEAP_ABSENT ? last : closed; /* unknown: reading it says why */
     }
     if (last == NULL) {
         journal->segment = 1;

@@ -119,9 +119,12 @@ static int64_t last_segment(const struct neap_journal *names)
     int64_t last = 0;
     for (int64_t segment = 1; segment <= last + GAP_MAX; segment++) {
         char *path = segment_path(names, segment);
-        if (neap_path_exists(path))
+        enum neap_presence presence = neap_path_look(path);
+        if (presence != NEAP_ABSENT)
             last = segment;
         free(path);
+        if (presence == NEAP_PRESENCE_UNKNOWN)
+            break; /* reading it says why */
     }
     return last;
 }

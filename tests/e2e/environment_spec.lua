@@ -249,6 +249,9 @@ return migration {
       local r = p:expect("status", 2)
       has(r.err, "environments.one.urll is not a known key")
       has(r.err, "Did you mean url?")
+      assert(os.execute(("ln -sf nowhere %s/neap.lua"):format(e2e.process.quote(p.dir))))
+      has(p:expect("status", 2).err, "neap.lua")
+      p:delete "neap.lua"
       p:write("neap.lua", "return {\n  environments = = }")
       has(p:expect("status", 2).err, "neap.lua:2")
       p:write("neap.lua", 'return { environments = { one = { url = "x", protected = "yes" } } }')

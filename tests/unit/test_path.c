@@ -221,6 +221,23 @@ static void check_state_dir(const char *expected)
     free(dir);
 }
 
+static void test_path__a_link_is_present(void **unused)
+{
+    char dir[] = "/tmp/neap-path-XXXXXX", link[80], below[160];
+
+    (void)unused;
+    assert_non_null(mkdtemp(dir));
+    snprintf(link, sizeof link, "%s/link", dir);
+    assert_int_equal(neap_path_look(link), NEAP_ABSENT);
+    assert_int_equal(symlink("link", link), 0); /* to itself */
+    assert_int_equal(neap_path_look(link), NEAP_PRESENT);
+    snprintf(below, sizeof below, "%s/below", link);
+    assert_int_equal(neap_path_look(below), NEAP_PRESENCE_UNKNOWN);
+    assert_true(neap_path_exists(below)); /* never taken for free */
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void test_path__state_dir_follows_the_environment(void **unused)
 {
     (void)unused;
@@ -246,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_path__refuses_links_out),
         cmocka_unit_test(test_path__private_dir_is_private),
         cmocka_unit_test(test_path__private_dir_needs_a_directory),
+        cmocka_unit_test(test_path__a_link_is_present),
         cmocka_unit_test(test_path__state_dir_follows_the_environment),
     };
 
