@@ -287,9 +287,12 @@ static int last_word(void *arg)
     struct neap_change *change = arg;
     neap_audit_last_word(change->audit, "run.killed",
                          "the script did not stop at its deadline; the watchdog ended the process");
-    /* without a transaction the step stays in doubt: the next run settles it */
-    return neap_error_row(change->recorder.durable ? NEAP_ERR_STEP_PARTIAL : NEAP_ERR_RUN_DEADLINE)
-        ->exit_status;
+    enum neap_error_code code = NEAP_ERR_RUN_DEADLINE;
+    if (change->recorder.durable) /* the step stays in doubt: the next run settles it */
+        code = NEAP_ERR_STEP_PARTIAL;
+    else if (change->run->doubt != NEAP_OK) /* the COMMIT before, whose answer nobody read */
+        code = (enum neap_error_code)change->run->doubt;
+    return neap_error_row(code)->exit_status;
 }
 
 static bool run_script(struct neap_change *change, const struct neap_unit *unit,

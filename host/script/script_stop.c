@@ -122,7 +122,8 @@ static int64_t cpu_us(void)
 /* Ends the process: the server sees the connection drop and rolls back. */
 static void end_process(void)
 {
-    static const char line[] = "neap: a script could not be stopped; ending the process\n";
+    static const char line[] =
+        "neap: a script could not be stopped; ending the process; see `neap status`\n";
     int status = 124;
     if (write(STDERR_FILENO, line, sizeof line - 1) < 0)
         status = 124; /* nothing else to do: stderr is gone */

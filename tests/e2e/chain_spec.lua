@@ -45,6 +45,26 @@ describe("migrations one behind the other", function()
     return p:value "select string_agg(id, ',' order by seq) from neap.history"
   end
 
+  -- The watchdog cannot read the answer to the COMMIT before: it does not say that
+  -- the deadline was all.
+  it("says that a COMMIT is unread when the one behind it cannot be stopped", function()
+    p:write("migrations/0002_b.lua", [[
+return migration { summary = "b", timeout = "1500ms",
+  up = function()
+    local t = {}
+    for i = 1, 8000000 do t[i] = (i * 7919) % 8000009 end
+    table.sort(t, math.ult)
+  end,
+  verify = function(_, expect) expect.table "public.a" end,
+  down = function() end }]])
+    local r = p:neap({ "up" }, { timeout = 60 })
+    assert.equal(15, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("see `neap status`", 1, true), r.err)
+    assert.equal("a", tables())
+    assert.equal("0001", history())
+    p:expect "audit verify"
+  end)
+
   it("undoes the one behind a COMMIT that fails, and names the one that failed", function()
     write_failing(p, "0002_b.sql", "b")
     local document, r = p:json("up", 1)
