@@ -8,7 +8,6 @@
 #include "host/loop/loop.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -20,13 +19,12 @@
 #include "host/loop/signals.h"
 
 #define SILENCE_MS 1000
-#define CLOSE_MAX_MS 2000 /* for work on libuv's threads, which cannot be cancelled */
+#define CLOSE_MAX_MS 2000 /* for what a callback opens while handles close */
 
 struct neap_loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_timer_t limit;
-    uv_work_t spawn; /* brings the thread pool up with signals blocked */
     struct neap_run *run;
     struct neap_timer *timers;
     void (*silence)(void *arg, const char *what, int64_t waited_ms);
@@ -37,17 +35,6 @@ struct neap_loop {
 
 static bool is_open; /* signal handlers serve one loop */
 
-static void on_nothing(uv_work_t *work)
-{
-    (void)work;
-}
-
-static void on_nothing_done(uv_work_t *work, int status)
-{
-    (void)work;
-    (void)status;
-}
-
 static void on_wake(uv_async_t *async)
 {
     (void)async;
@@ -56,18 +43,6 @@ static void on_wake(uv_async_t *async)
 static void on_limit(uv_timer_t *timer)
 {
     (void)timer;
-}
-
-/* Signals must reach the Lua thread, whose hook they arm, and no other: the
- * pool's threads are created here, all at once, and inherit the blocked mask. */
-static void start_threads(struct neap_loop *loop)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    uv_queue_work(&loop->uv, &loop->spawn, on_nothing, on_nothing_done);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 bool neap_loop_open(struct neap_run *run, struct neap_loop **out, struct neap_error *err)
@@ -100,7 +75,6 @@ bool neap_loop_open(struct neap_run *run, struct neap_loop **out, struct neap_er
         neap_loop_close(loop);
         return false;
     }
-    start_threads(loop);
     neap_signals_open(run, &loop->wake);
     *out = loop;
     return true;
@@ -139,7 +113,7 @@ void neap_loop_close(struct neap_loop *loop)
         pause_ms(2);
     }
     is_open = false;
-    if (closed) /* else a thread still uses it: better lost than freed */
+    if (closed) /* else something still uses it: better lost than freed */
         free(loop);
 }
 

@@ -15,6 +15,10 @@ local calls = {
   alloca = "neap_alloc", rand = "randombytes_buf", srand = "randombytes_buf",
   _exit = "neap_exit_now", PQexec = "a query on the loop", PQexecParams = "a query on the loop",
   PQconnectdb = "a connect on the loop",
+  -- libuv's pool of threads would take the signals that arm a script's hook
+  uv_queue_work = "an operation on the loop", uv_getaddrinfo = "an operation on the loop",
+  uv_getnameinfo = "an operation on the loop", uv_random = "randombytes_buf",
+  uv_spawn = "neap_spawn",
 }
 
 -- Allowed where the reason stands.
@@ -26,9 +30,10 @@ for _, path in ipairs(lint.files "^[hb][oi]%w+/.*%.[ch]$") do
   local findings = {}
   for number, line in ipairs(lint.lines(lint.code_of(lint.read(path)))) do
     for before, name in (" " .. line):gmatch "([^%w_])([%a_][%w_]*)%s*%(" do
-      if calls[name] and before ~= "." and before ~= ">" and not (allowed[path] or {})[name] then
+      local why = calls[name] or name:find "^uv_fs_" and "path.h"
+      if why and before ~= "." and before ~= ">" and not (allowed[path] or {})[name] then
         findings[#findings + 1] = ("%s:%d: %s is banned: use %s"):format(path, number, name,
-          calls[name])
+          why)
       end
     end
   end
