@@ -23,10 +23,10 @@ struct pg_client;
 struct pg_op;
 
 struct pg_open_opts {
-    const char *conninfo;          /* URI or keywords; NULL: PG* environment alone */
-    const char *application_name;  /* "neap:<run id>" */
-    int64_t timeout_ms;            /* for the whole connect, over all hosts; 0: 10 s */
-    const char *name;              /* "work", "control": for logs */
+    const char *conninfo;         /* URI or keywords; NULL: PG* environment alone */
+    const char *application_name; /* "neap:<run id>" */
+    int64_t timeout_ms;           /* for the whole connect, over all hosts; 0: 10 s */
+    const char *name;             /* "work", "control": for logs */
 };
 
 /* Connects without blocking the loop (name lookup by libpq is the exception in
@@ -53,21 +53,24 @@ const char *pg_address(const struct pg_client *client);
  * for bytea. type 0 lets the server infer. */
 struct pg_param {
     const char *value;
-    int length;   /* bytes; for text strlen */
+    int length; /* bytes; for text strlen */
     Oid type;
     bool binary;
 };
-#define PG_TEXT(text_) {.value = (text_), .length = -1} /* length -1: strlen */
+#define PG_TEXT(text_)                 \
+    {                                  \
+        .value = (text_), .length = -1 \
+    } /* length -1: strlen */
 
 struct pg_statement {
     const char *sql;               /* borrowed for the call */
     const struct pg_param *params; /* borrowed for the call */
     int param_count;
-    const char *where_file;        /* script position for errors, or NULL for the host */
+    const char *where_file; /* script position for errors, or NULL for the host */
     int where_line;
-    int64_t call_id;               /* from neap_gate_pass; -1: do not settle */
-    bool rows;                     /* single-row mode: rows are taken with pg_next_row */
-    bool shielded;                 /* COMMIT: a stop waits for its answer before it cancels */
+    int64_t call_id; /* from neap_gate_pass; -1: do not settle */
+    bool rows;       /* single-row mode: rows are taken with pg_next_row */
+    bool shielded;   /* COMMIT: a stop waits for its answer before it cancels */
     void (*done)(void *arg, struct pg_op *op); /* called in a loop turn, or NULL */
     void *arg;
 };
@@ -97,10 +100,10 @@ bool pg_send_text(struct pg_client *client, const char *sql, int param_count,
                   const char *const *params, struct neap_error *err);
 
 bool pg_op_is_done(const struct pg_op *op);
-const PGresult *pg_op_result(const struct pg_op *op); /* borrowed; NULL until done */
+const PGresult *pg_op_result(const struct pg_op *op);         /* borrowed; NULL until done */
 const struct neap_error *pg_op_error(const struct pg_op *op); /* NULL: success */
-int64_t pg_op_row_count(const struct pg_op *op);      /* rows affected or returned */
-const char *pg_op_tag(const struct pg_op *op);        /* "COMMIT"; "" until done */
+int64_t pg_op_row_count(const struct pg_op *op);              /* rows affected or returned */
+const char *pg_op_tag(const struct pg_op *op);                /* "COMMIT"; "" until done */
 int64_t pg_op_duration_us(const struct pg_op *op);
 /* Single-row mode: waits for one row (owned by the caller, PQclear) or the end
  * (*row NULL). Memory is constant as long as no later statement of this client

@@ -148,9 +148,8 @@ static char *plain_words(const char *words)
         if (length > strlen(at))
             length = strlen(at);
         if (strncmp(at, "LOCATION:  ", 11) != 0) {
-            size_t head = colon && colon < at + length && is_code(colon + 3)
-                              ? (size_t)(colon - at) + 3
-                              : 0;
+            size_t head =
+                colon && colon < at + length && is_code(colon + 3) ? (size_t)(colon - at) + 3 : 0;
             size_t rest = head ? head + CODE_LENGTH + 2 : 0;
 
             neap_buffer_add(&text, at, head);

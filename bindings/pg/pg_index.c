@@ -32,9 +32,8 @@ static const char sql_limits[] =
     "select pg_catalog.current_setting('lock_timeout'),"
     " pg_catalog.current_setting('statement_timeout'), pg_catalog.pg_backend_pid()";
 
-static const char sql_set_limits[] =
-    "select pg_catalog.set_config('lock_timeout', $1, false),"
-    " pg_catalog.set_config('statement_timeout', $2, false)";
+static const char sql_set_limits[] = "select pg_catalog.set_config('lock_timeout', $1, false),"
+                                     " pg_catalog.set_config('statement_timeout', $2, false)";
 
 static const char sql_progress[] =
     "select p.phase, case when p.blocks_total > 0"

@@ -15,7 +15,7 @@ struct pg_index_build {
     struct pg_client *control; /* another session: watches; may be NULL */
     const struct pg_statement *statement;
     const struct pg_sql_class *class; /* PG_SQL_INDEX_CONCURRENTLY with an index name */
-    bool ours;                 /* an invalid index of that name is our own leftover */
+    bool ours;                        /* an invalid index of that name is our own leftover */
 };
 
 /* Errors: db.index_invalid (another's invalid index of that name: says how to

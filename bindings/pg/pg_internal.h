@@ -70,7 +70,7 @@ struct pg_notify {
 struct pg_client {
     struct neap_loop *loop;
     PGconn *conn;
-    uv_poll_t *poll; /* on its own: it outlives the client by one turn */
+    uv_poll_t *poll;            /* on its own: it outlives the client by one turn */
     struct neap_timer *dropped; /* libpq closed the socket: tells it in a turn */
     int poll_events;
     char *name, *address, *waits_for;
@@ -84,12 +84,12 @@ struct pg_client {
     bool unsynced;   /* a statement was sent after the last sync */
     bool want_write; /* libpq holds output that the socket did not take */
     bool lost, closed, cleanup, pumping;
-    bool cancelled; /* what ends now was cancelled by us */
-    int greedy;     /* waits that must not stand behind an untaken stream */
-    int reading;    /* waits of an open COPY that want input */
-    unsigned input_count; /* how often the socket was read */
-    int64_t turned_ms;    /* when a wait last gave the loop a turn */
-    int holds;      /* frames on the C stack that still look at the client */
+    bool cancelled;            /* what ends now was cancelled by us */
+    int greedy;                /* waits that must not stand behind an untaken stream */
+    int reading;               /* waits of an open COPY that want input */
+    unsigned input_count;      /* how often the socket was read */
+    int64_t turned_ms;         /* when a wait last gave the loop a turn */
+    int holds;                 /* frames on the C stack that still look at the client */
     struct neap_error failure; /* the first */
     struct neap_error loss;    /* why it is lost */
     struct neap_error fatal;   /* the server's last word outside a statement */

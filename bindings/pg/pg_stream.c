@@ -42,8 +42,7 @@ static bool wait_row(struct pg_client *client, struct pg_op *op, struct neap_err
     return ok;
 }
 
-bool pg_next_row(struct pg_client *client, struct pg_op *op, PGresult **row,
-                 struct neap_error *err)
+bool pg_next_row(struct pg_client *client, struct pg_op *op, PGresult **row, struct neap_error *err)
 {
     *row = NULL;
     if (!has_row(op) && !wait_row(client, op, err))

@@ -32,8 +32,8 @@
 struct neap_audit;
 
 struct neap_audit_opts {
-    const char *state_dir;   /* neap_path_state_dir() or --state-dir */
-    const char *identity;    /* "<system identifier>/<database oid>" */
+    const char *state_dir; /* neap_path_state_dir() or --state-dir */
+    const char *identity;  /* "<system identifier>/<database oid>" */
     const char *run_id;
     const char *signing_key; /* path of an Ed25519 secret key file, or NULL */
     int64_t segment_bytes;   /* a journal is closed past this; 0: 64 MB */
@@ -89,16 +89,16 @@ bool neap_audit_backfill(struct neap_audit *audit, struct pg_client *control, in
 
 struct neap_audit_finding {
     char *run_id;
-    int64_t seq;      /* 0: the run as a whole */
-    char *where;      /* "journal", "target", "signature", "head", "history" */
-    char *message;    /* "the record was changed: its hash is …" */
+    int64_t seq;   /* 0: the run as a whole */
+    char *where;   /* "journal", "target", "signature", "head", "history" */
+    char *message; /* "the record was changed: its hash is …" */
 };
 struct neap_audit_report {
     int64_t run_count, event_count; /* checked, in both copies together */
     char head[NEAP_HASH_HEX_SIZE];
     struct neap_audit_finding *findings;
-    size_t finding_count;           /* 0: the chain holds */
-    char **notes;                   /* no fault: "run X ended without run.end; 3 events …" */
+    size_t finding_count; /* 0: the chain holds */
+    char **notes;         /* no fault: "run X ended without run.end; 3 events …" */
     size_t note_count;
 };
 struct neap_audit_verify_opts {

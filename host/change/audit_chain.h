@@ -17,19 +17,19 @@ struct chain_run {
     int64_t last_seq;
     char last_hash[NEAP_HASH_HEX_SIZE];
     char *journal_id, *target_head, *address; /* of run.begin, or NULL */
-    bool branched; /* made on another copy of the target (audit_verify.c) */
+    bool branched;       /* made on another copy of the target (audit_verify.c) */
     int64_t copied_seq;  /* the journal says that the target has up to here */
     int64_t local_count; /* trailing events that never go to the target */
     bool ended, is_signed;
 };
 
 struct chain {
-    const char *where; /* "journal" or "target" */
+    const char *where;       /* "journal" or "target" */
     struct chain_run **runs; /* in order of appearance */
     size_t run_count, run_capacity;
-    json_t *index;     /* run id → position in runs */
-    json_t *hashes;    /* set of hex hashes */
-    json_t *journals;  /* set of journal ids (journal only) */
+    json_t *index;    /* run id → position in runs */
+    json_t *hashes;   /* set of hex hashes */
+    json_t *journals; /* set of journal ids (journal only) */
     char head[NEAP_HASH_HEX_SIZE];
     int64_t event_count;
 };
@@ -42,14 +42,14 @@ struct chain_check {
 
 /* One record as a copy holds it; borrowed. */
 struct chain_record {
-    const char *hash;     /* 64 characters, no NUL needed */
+    const char *hash; /* 64 characters, no NUL needed */
     const char *body;
     size_t body_length;
-    const char *run_id;   /* the target's columns; NULL and 0 for the journal */
+    const char *run_id; /* the target's columns; NULL and 0 for the journal */
     int64_t seq;
-    int64_t segment;      /* of the journal; 0 for the target */
-    bool first_line;      /* of a segment */
-    char place[48];       /* "line 12", for what cannot be parsed */
+    int64_t segment; /* of the journal; 0 for the target */
+    bool first_line; /* of a segment */
+    char place[48];  /* "line 12", for what cannot be parsed */
 };
 
 void neap_chain_init(struct chain *chain, const char *where);

@@ -32,7 +32,7 @@ struct audit_event {
 struct neap_audit {
     char *state_dir, *identity, *run_id;
     struct neap_journal journal;
-    pthread_mutex_t lock; /* the watchdog thread's last word */
+    pthread_mutex_t lock;       /* the watchdog thread's last word */
     struct audit_event *events; /* not yet known to be in the target, in order */
     size_t event_count, event_capacity;
     int64_t seq;                   /* last one added */

@@ -8,15 +8,15 @@
 
 #include <stdint.h>
 
-#include "host/base/hash.h"
 #include "host/base/error.h"
+#include "host/base/hash.h"
 
 #define NEAP_SIGNATURE_HEX_SIZE 129
 #define NEAP_KEY_ID_SIZE 17
 
 struct neap_sign_key {
     uint8_t public_key[32];
-    uint8_t secret_key[64]; /* zero in a public key */
+    uint8_t secret_key[64];    /* zero in a public key */
     char id[NEAP_KEY_ID_SIZE]; /* of the public key: 16 hex of its hash */
 };
 

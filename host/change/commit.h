@@ -16,8 +16,8 @@ bool neap_commit_send(struct neap_tx *tx, struct neap_error *err);
 /* Waits for the answer, settles one that nobody heard, and records the event. True:
  * committed. False: it was not (the server's word), or commit.unknown: the server
  * could not be asked. */
-bool neap_commit_end(struct neap_tx *tx, const struct neap_unit *unit,
-                     struct neap_outcome *outcome, struct neap_error *err);
+bool neap_commit_end(struct neap_tx *tx, const struct neap_unit *unit, struct neap_outcome *outcome,
+                     struct neap_error *err);
 
 /* One whose answer nobody has waited for yet. */
 struct neap_commit_pending {

@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 struct neap_environment {
-    char *name;   /* "production", "scratch", or "DATABASE_URL" when it has no name */
-    bool named;            /* by neap.lua, or scratch: DATABASE_URL and PG* name none */
-    char *url;    /* conninfo; NULL: PG* alone. Holds secrets: never print */
+    char *name;    /* "production", "scratch", or "DATABASE_URL" when it has no name */
+    bool named;    /* by neap.lua, or scratch: DATABASE_URL and PG* name none */
+    char *url;     /* conninfo; NULL: PG* alone. Holds secrets: never print */
     char *control; /* conninfo of the control session, likewise; NULL: url */
-    bool scratch; /* built in: bindings/scratch gives the url */
+    bool scratch;  /* built in: bindings/scratch gives the url */
     bool is_protected;
     bool allow_superuser;
     char *role;                         /* or NULL */

@@ -23,9 +23,9 @@ enum neap_history_state {
 /* The last word on one migration. */
 struct neap_history_row {
     int64_t seq;
-    char *id;           /* the digits */
-    char *name;         /* file name without digits and ending */
-    char *action;       /* apply, undo, baseline, accept, repair.applied, repair.pending */
+    char *id;     /* the digits */
+    char *name;   /* file name without digits and ending */
+    char *action; /* apply, undo, baseline, accept, repair.applied, repair.pending */
     enum neap_history_state state;
     struct neap_hash exact, token;
     char *run_id, *actor, *at; /* NULL when none; `at` UTC */
@@ -37,9 +37,9 @@ struct neap_history_row {
 struct neap_history {
     struct neap_history_row *rows; /* ordered by id as a number */
     size_t count;
-    char *environment;             /* the one this target was marked with, or NULL */
-    bool installed;                /* schema neap exists */
-    bool current;                  /* … in this neap's version; else the next change upgrades it */
+    char *environment; /* the one this target was marked with, or NULL */
+    bool installed;    /* schema neap exists */
+    bool current;      /* … in this neap's version; else the next change upgrades it */
     char target_head[NEAP_HASH_HEX_SIZE]; /* last event hash in neap.event, or "" */
 };
 
@@ -54,11 +54,9 @@ bool neap_history_install(struct pg_client *control, struct neap_error *err);
 char *neap_history_schema_script(void);
 /* One query for all of it. A target without schema neap gives installed=false
  * and no rows: no error, nothing created. */
-bool neap_history_load(struct pg_client *control, struct neap_history *out,
-                       struct neap_error *err);
+bool neap_history_load(struct pg_client *control, struct neap_history *out, struct neap_error *err);
 /* Every row there ever was, oldest first; no last words, no head. */
-bool neap_history_all(struct pg_client *control, struct neap_history *out,
-                      struct neap_error *err);
+bool neap_history_all(struct pg_client *control, struct neap_history *out, struct neap_error *err);
 /* A row that no announced attempt stands behind. Borrowed. */
 struct neap_history_forgery {
     int64_t seq;
@@ -70,8 +68,7 @@ bool neap_history_forged(struct pg_client *control,
                          void *arg, struct neap_error *err);
 /* Marks the target as this environment's, for ever: the first mark stays. A copy
  * of production that is reached as staging is told by it. */
-bool neap_history_mark(struct pg_client *control, const char *environment,
-                       struct neap_error *err);
+bool neap_history_mark(struct pg_client *control, const char *environment, struct neap_error *err);
 const struct neap_history_row *neap_history_find(const struct neap_history *history,
                                                  const char *id);
 void neap_history_clear(struct neap_history *history);
@@ -82,12 +79,12 @@ struct neap_history_entry {
     const char *id, *name, *action;
     const char *actor, *reason, *ticket, *summary;
     const struct neap_hash *exact, *token;
-    const void *bundle;    /* neap_source_bundle, or NULL */
+    const void *bundle; /* neap_source_bundle, or NULL */
     size_t bundle_length;
     int64_t duration_ms;
-    const char *xid;       /* the row is written only in this transaction; NULL: any */
-    int64_t lease_token;   /* the fence: lease.lost when it is no longer that */
-    bool settle_steps;     /* the migration's rows in neap.step are settled with it */
+    const char *xid;     /* the row is written only in this transaction; NULL: any */
+    int64_t lease_token; /* the fence: lease.lost when it is no longer that */
+    bool settle_steps;   /* the migration's rows in neap.step are settled with it */
 };
 /* Queues one statement on `client` that passes the fence, writes the row and the
  * events of `audit` not yet in the target (NULL: none), and settles the steps; does
@@ -107,10 +104,10 @@ bool neap_history_bundle(struct pg_client *control, const char *id, void **bytes
 
 /* neap.step: one row per attempt of a step outside a transaction. */
 struct neap_step_row {
-    char *id;         /* migration */
-    int index;        /* 0-based */
+    char *id;  /* migration */
+    int index; /* 0-based */
     char *name;
-    char *state;      /* intent, done, undo, undone, failed */
+    char *state; /* intent, done, undo, undone, failed */
     char *run_id, *attempt, *at;
     struct neap_hash token; /* of the script when it ran */
 };

@@ -19,19 +19,19 @@ struct neap_target {
     bool tidy;              /* nothing in `work` is but as a new session has it */
     char *system_identifier;
     char *database;
-    char *user;      /* of the control session */
-    char *work_user; /* NULL until neap_target_work */
-    char *identity; /* "<system identifier>/<database oid>" */
-    char *timeline; /* "1"; follows a promotion in mid-run, which is said once */
-    bool failed_over; /* it did, and no event says so yet */
+    char *user;           /* of the control session */
+    char *work_user;      /* NULL until neap_target_work */
+    char *identity;       /* "<system identifier>/<database oid>" */
+    char *timeline;       /* "1"; follows a promotion in mid-run, which is said once */
+    bool failed_over;     /* it did, and no event says so yet */
     char *server_version; /* "15.20" */
     int server_version_num;
-    bool direct; /* no pooler between us and the server */
+    bool direct;    /* no pooler between us and the server */
     bool superuser; /* one of the sessions is a superuser's */
     bool change;    /* opened to change something */
-    bool recovery; /* a standby: unlogged tables cannot be read */
-    bool standby;  /* in recovery, or default_transaction_read_only */
-    bool awaited;  /* COMMIT waits for a synchronous standby */
+    bool recovery;  /* a standby: unlogged tables cannot be read */
+    bool standby;   /* in recovery, or default_transaction_read_only */
+    bool awaited;   /* COMMIT waits for a synchronous standby */
 };
 
 /* Connects `control` and looks. Errors: db.connect, target.wrong (pin),

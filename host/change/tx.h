@@ -15,9 +15,9 @@ struct neap_tx {
     struct neap_attempt attempt;
     char xid[24]; /* as the server gave it right after BEGIN; "" until its answer */
     int backend_pid;
-    bool unreplicated; /* the server said so while COMMIT waited */
-    bool copied;       /* events were queued in this transaction */
-    bool unsynced;     /* the journal could not be made durable after COMMIT was sent */
+    bool unreplicated;  /* the server said so while COMMIT waited */
+    bool copied;        /* events were queued in this transaction */
+    bool unsynced;      /* the journal could not be made durable after COMMIT was sent */
     sig_atomic_t doubt; /* the run's, before COMMIT was sent */
 };
 

@@ -19,7 +19,7 @@ struct cmd_change {
     json_t *executed;      /* of the unit a dry run is in */
     bool statement_failed; /* in a dry run */
     size_t done_count;
-    size_t unconfirmed;  /* index of the item whose COMMIT is not answered */
+    size_t unconfirmed; /* index of the item whose COMMIT is not answered */
     bool unreplicated, audit_incomplete;
 };
 

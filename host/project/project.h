@@ -30,27 +30,27 @@
 #include "host/loop/loop.h"
 
 struct neap_setting {
-    const char *name;      /* "lock_timeout" */
-    char *value;           /* redacted, as people read it */
-    char *origin;          /* "default", "neap.lua", "--lock-timeout", "NEAP_LOCK_TIMEOUT", … */
+    const char *name; /* "lock_timeout" */
+    char *value;      /* redacted, as people read it */
+    char *origin;     /* "default", "neap.lua", "--lock-timeout", "NEAP_LOCK_TIMEOUT", … */
 };
 
 struct neap_project {
-    char *dir;             /* absolute, resolved */
-    bool has_config;       /* neap.lua exists */
+    char *dir;       /* absolute, resolved */
+    bool has_config; /* neap.lua exists */
     char *state_dir;
-    char *signing_key;     /* or NULL */
-    struct neap_environment env; /* the effective one */
-    bool has_env;          /* false: no target named (config.target when one is needed) */
+    char *signing_key;             /* or NULL */
+    struct neap_environment env;   /* the effective one */
+    bool has_env;                  /* false: no target named (config.target when one is needed) */
     struct neap_setting *settings; /* effective, with origin: for doctor */
     size_t setting_count;
-    char **environment_names;      /* of neap.lua and "scratch", NULL-terminated */
+    char **environment_names; /* of neap.lua and "scratch", NULL-terminated */
 };
 
 /* What flags say; NULL or 0 where not given. */
 struct neap_project_opts {
-    const char *dir;       /* -C */
-    const char *env;       /* -e */
+    const char *dir; /* -C */
+    const char *env; /* -e */
     const char *timeout, *lock_timeout, *lock_budget, *lease_wait, *memory, *state_dir;
 };
 

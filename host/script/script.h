@@ -20,8 +20,8 @@
 
 struct neap_script_opts {
     struct neap_loop *loop;
-    int64_t memory_bytes;   /* Lua plus results; 0: NEAP_SCRIPT_MEMORY_BYTES */
-    int64_t grace_ms;       /* watchdog after the deadline; 0: 2 s */
+    int64_t memory_bytes; /* Lua plus results; 0: NEAP_SCRIPT_MEMORY_BYTES */
+    int64_t grace_ms;     /* watchdog after the deadline; 0: 2 s */
     /* Called by the watchdog thread just before it ends the process; writes the
      * audit line. Returns the exit status. */
     int (*last_word)(void *arg);
@@ -33,16 +33,16 @@ struct neap_script_opts {
 
 /* One step as the script declares it. A transactional migration has one. */
 struct neap_step_def {
-    char *name;             /* "up" for the single one */
-    char *irreversible;     /* why, or NULL: there is a down */
-    char *unverified;       /* why, or NULL: there is a verify */
+    char *name;         /* "up" for the single one */
+    char *irreversible; /* why, or NULL: there is a down */
+    char *unverified;   /* why, or NULL: there is a verify */
 };
 
 struct neap_script_def {
     char *summary, *ticket, *phase, *why, *risk, *locks; /* NULL when not given */
-    int64_t timeout_ms, lock_timeout_ms;     /* 0 when not given */
-    bool transaction;                        /* default true */
-    char **requires;                         /* ids, NULL-terminated */
+    int64_t timeout_ms, lock_timeout_ms;                 /* 0 when not given */
+    bool transaction;                                    /* default true */
+    char **requires;                                     /* ids, NULL-terminated */
     struct neap_step_def *steps;
     size_t step_count;
 };
@@ -68,8 +68,8 @@ struct neap_script_db {
     bool transaction;
     bool read_only;
     bool index_ours;
-    bool goes_on;    /* the caller sends more and then waits: what is unlooked at the end of
-                        the part may still be on its way when neap_script_call returns */
+    bool goes_on; /* the caller sends more and then waits: what is unlooked at the end of
+                     the part may still be on its way when neap_script_call returns */
     /* Sets up and checks a connection that the script opens with db:connect (role,
      * timeouts, identity), or NULL. */
     bool (*opened)(void *arg, struct pg_client *client, struct neap_error *err);
