@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
 --
--- Nothing written by hand may contradict the lists: the README's command table is
--- what commands.def gives (--write renews it), its exit codes hold every status
--- of error.def, and the man page and completions that the binary prints are
--- accepted by the programs that read them.
+-- Nothing written by hand may contradict the lists: the README's tables of commands
+-- and packages are what commands.def and bootstrap give (--write renews them), its
+-- exit codes hold every status of error.def, and the man page and completions that
+-- the binary prints are accepted by the programs that read them.
 package.path = "tests/lint/?.lua;" .. package.path
 local lint = require "lint"
 
-local BEGIN = "<!-- commands: written by lua5.4 tests/lint/lint_docs.lua --write -->\n"
+local BEGIN = "<!-- %s: written by lua5.4 tests/lint/lint_docs.lua --write -->\n"
 local END = "<!-- end -->"
 
 local function rows_of(path, pattern)
@@ -30,19 +30,36 @@ local function command_table()
   return table.concat(lines, "\n") .. "\n"
 end
 
+local function package_table()
+  local lines = { "| to | Debian package | why |", "|---|---|---|" }
+  for line in lint.read("bootstrap"):match("cat <<'EOF'\n(build .-)EOF\n"):gmatch "[^\n]+" do
+    lines[#lines + 1] = "| " .. line:gsub("^(%S+) (%S+): (.*)$", "%1 | `%2` | %3") .. " |"
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 local readme = lint.read "README.md" or ""
-local first = select(2, readme:find(BEGIN, 1, true))
-local last = readme:find(END, first or 1, true)
+
+-- The README with one table as the list says; nil where it has no place for it.
+local function with(text, name, rows)
+  local first = select(2, text:find(BEGIN:format(name), 1, true))
+  local last = first and text:find(END, first, true)
+  return last and text:sub(1, first) .. rows .. text:sub(last)
+end
+
+local renewed = with(readme, "commands", command_table())
+renewed = renewed and with(renewed, "packages", package_table())
 if arg[1] == "--write" then
+  assert(renewed, "README.md: a table has no place")
   local file = assert(io.open("README.md", "wb"))
-  file:write(readme:sub(1, first), command_table(), readme:sub(last))
+  file:write(renewed)
   file:close()
   return
 end
 
 lint.case(#commands > 20 and {} or { "lint_docs: cannot read commands.def" })
-lint.case(first and last and readme:sub(first + 1, last - 1) == command_table() and {}
-  or { "README.md: not the commands of commands.def: lua5.4 tests/lint/lint_docs.lua --write" })
+lint.case(renewed == readme and {} or { "README.md: its commands or packages are not those of"
+  .. " commands.def and bootstrap: lua5.4 tests/lint/lint_docs.lua --write" })
 
 local statuses = {}
 local error_row = 'NEAP_ERROR%(([%w_]+), "([%w_.]+)", (%d+),()'
