@@ -194,6 +194,27 @@ describe("two roles", function()
         and body::json->'data'->>'command' = 'up']])
   end)
 
+  it("share a transaction pooler", function()
+    local p = e2e.project { pooled = true }
+    set_up(p)
+    p:write("neap.lua", ([[return { environments = { pooled = { url = "%s", control = "%s",
+      pooler = "transaction", lease_ttl = "3s" } } }]]):format(as(p, "neap_migrator"),
+      as(p, "neap_host")))
+    for i = 1, 3 do
+      p:write_table("000" .. i, "t" .. i)
+    end
+    p:write_sql("0004_bad.sql", "create table t4 (id int); select 1/0", "select true", "select 1")
+    p:expect({ "-e", "pooled", "up" }, 1)
+    p:delete "migrations/0004_bad.sql"
+    p:expect { "-e", "pooled", "down" }
+    p:expect { "-e", "pooled", "up" }
+    p:expect { "-e", "pooled", "audit", "verify" }
+    assert.equal("neap_migrator neap_host", p:value [[select (select string_agg(distinct db_user,
+      ' ') from neap.history) || ' ' || (select string_agg(distinct registered_by, ' ')
+      from neap.attempt)]])
+    assert.equal("0", p:value [[select count(*) from pg_class where relname = 't4']])
+  end)
+
   it("stand in neap.lua, protected and without a warning", function()
     local p = project()
     p:write_table("0001", "a")

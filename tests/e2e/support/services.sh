@@ -127,7 +127,8 @@ admin_users = postgres
 logfile = $work/log
 pidfile = $work/pid
 EOF
-    echo '"postgres" ""' >"$work/users"
+    # The roles of `neap help roles`, too.
+    for role in postgres neap_migrator neap_host; do echo "\"$role\" \"\""; done >"$work/users"
     [ "$(id -u)" != 0 ] || chown -R postgres "$work"
     cd "$work"
     (exec_server "$(command -v pgbouncer || echo /usr/sbin/pgbouncer)" -q "$work/pgbouncer.ini" \
