@@ -61,8 +61,6 @@ bool neap_attempts_announce(struct neap_attempts *attempts, struct pg_client *co
     struct neap_buffer columns[4] = {{0}};
     struct pg_param params[5];
     size_t before = attempts->count;
-    if (count == 0)
-        return true;
     for (size_t i = 0; i < count; i++)
         add_item(attempts, &keys[i], columns);
     for (size_t i = 0; i < 4; i++) {

@@ -30,9 +30,9 @@ struct neap_attempts {
     struct pg_op *sent; /* the last announcement, while its answer is not known */
 };
 
-/* Announces an attempt for each key in one statement on `control`, of run `run_id`,
- * without waiting: a plan of a thousand costs one round trip, and a script's first
- * statement hides it. */
+/* Announces an attempt for each key (one at least) in one statement on `control`, of
+ * run `run_id`, without waiting: a plan of a thousand costs one round trip, and a
+ * script's first statement hides it. */
 bool neap_attempts_announce(struct neap_attempts *attempts, struct pg_client *control,
                             const char *run_id, const struct neap_attempt_key *keys, size_t count,
                             struct neap_error *err);

@@ -410,6 +410,39 @@ static void test_history__attempts_are_announced_together(void **state)
     neap_attempts_clear(&attempts);
 }
 
+/* Whether the server has them is not known: none is used, and the next session gets
+ * new ones. */
+static void test_history__attempts_of_a_lost_session_are_not_used(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_attempts attempts = {0};
+    struct neap_attempt taken = {0};
+    const struct neap_attempt_key keys[] = {{"0610", "apply"}, {"0611", "apply"}};
+    install(scene);
+    struct pg_client *super = scene->client, *lost = pg_fixture_open(scene);
+    pg_scene_do(scene, "begin");
+    pg_scene_do(scene, "lock table neap.attempt");
+    must(scene, neap_attempts_announce(&attempts, lost, "r7", keys, 2, &scene->err));
+    pg_scene_do(scene, "select pg_terminate_backend(pid) from pg_stat_activity"
+                       " where application_name = 'neap:test' and pid <> pg_backend_pid()");
+    refuses(scene, neap_attempts_take(&attempts, lost, "r7", &keys[0], &taken, &scene->err),
+            NEAP_ERR_DB_LOST, lost);
+    pg_scene_do(scene, "commit");
+    refuses(scene, neap_attempts_take(&attempts, lost, "r7", &keys[1], &taken, &scene->err),
+            NEAP_ERR_DB_LOST, lost);
+    assert_string_equal(taken.uuid, "");
+    must(scene, neap_attempts_take(&attempts, super, "r7", &keys[1], &taken, &scene->err));
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.attempt where run_id = 'r7'"),
+                     1);
+    struct neap_history_entry entry = entry_of(scene, "0611", "apply");
+    entry.attempt = &taken;
+    pg_scene_do(scene, "update neap.lease set run_id = 'r7'");
+    record(scene, &entry);
+    pg_scene_do(scene, "update neap.lease set run_id = 'r1'");
+    neap_attempts_clear(&attempts);
+    pg_close(lost);
+}
+
 static void test_history__five_thousand_rows_are_loaded(void **state)
 {
     struct pg_scene *scene = *state;
@@ -600,6 +633,7 @@ int main(int argc, char **argv)
         CASE(a_row_needs_its_own_secret),
         CASE(a_row_that_nobody_announced_is_forged),
         CASE(attempts_are_announced_together),
+        CASE(attempts_of_a_lost_session_are_not_used),
         CASE(a_newer_schema_is_refused),
         CASE(five_thousand_rows_are_loaded),
         CASE(events_come_in_several_statements),

@@ -538,6 +538,139 @@ static void test_lease__break_ends_another_s(void **state)
     pg_close(work);
 }
 
+/* The sign of life of a session behind a pooler is its expiry alone. */
+static void test_lease__a_pooled_holder_is_named_by_its_expiry(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *other = open_as(scene, "b");
+    struct lease *second = NULL;
+    a.direct = false;
+    struct lease *first = claim(scene, scene->client, &a);
+    assert_false(lease_claim(other, &b, &second, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
+    assert_int_equal(strncmp(scene->err.detail, "Without a sign of life it expires at 2", 38), 0);
+    lease_release(first);
+    pg_close(other);
+}
+
+static void interrupt(void *arg)
+{
+    neap_run_stop(arg, NEAP_ERR_RUN_INTERRUPTED, "the test interrupts");
+}
+
+enum wait { CLAIM, BREAK };
+
+/* The wait is interrupted, between two tries, and says so. */
+static void interrupted(struct pg_scene *scene, enum wait what, const struct lease_opts *opts)
+{
+    struct lease *lease = NULL;
+    struct neap_timer *timer = neap_timer_begin(scene->loop, 600, 60000, interrupt, &scene->run);
+    assert_false(what == CLAIM ? lease_claim(scene->client, opts, &lease, &scene->err)
+                               : lease_break(scene->client, opts, false, &scene->err));
+    neap_timer_end(timer);
+    assert_null(lease);
+    assert_int_equal(scene->err.code, NEAP_ERR_RUN_INTERRUPTED);
+    neap_error_clear(&scene->err);
+    pg_failure_clear(scene->client);
+    neap_run_clear(&scene->run);
+    neap_run_init(&scene->run);
+}
+
+/* Each of the three waits: nothing is taken from the holder, and nothing is kept. */
+static void test_lease__a_wait_can_be_interrupted(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct pg_client *control = open_as(scene, "a"), *work = open_as(scene, "a");
+    struct lease *first = claim(scene, control, &a);
+    b.wait_ms = 60000;
+    interrupted(scene, CLAIM, &b);
+    do_on(scene, work, "begin");
+    must(scene, lease_fence(first, work, &scene->err));
+    must(scene, pg_settle(work, &scene->err));
+    interrupted(scene, BREAK, &b);
+    do_on(scene, work, "rollback");
+    assert_int_equal(pg_scene_int(scene, "select token from neap.lease"), lease_token(first));
+    assert_false(lease_is_lost(first));
+
+    /* The row is free, and a session of the run before is not: given back at once. */
+    lease_release(first);
+    interrupted(scene, CLAIM, &b);
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.lease where run_id = 'b' and"
+                                         " released_at is not null and earlier = '{a}'"),
+                     1);
+    pg_close(work);
+    pg_close(control);
+}
+
+/* No beat ran for longer than it is good for: the row decides, once it is asked. */
+static void test_lease__who_asks_after_its_time_looks_at_the_row(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *control = open_as(scene, "a");
+    a.ttl_ms = 600;
+    struct lease *lease = claim(scene, control, &a);
+    usleep(900000);
+    assert_false(lease_is_lost(lease));
+    assert_false(neap_run_stopping(&scene->run));
+    assert_int_equal(pg_scene_int(scene, "select count(*) from neap.lease"
+                                         " where expires_at > clock_timestamp()"),
+                     1);
+    pg_scene_do(scene, "update neap.lease set token = nextval('neap.lease_token'), run_id = 'b'");
+    usleep(900000);
+    assert_true(lease_is_lost(lease));
+    assert_int_equal(scene->run.stop.code, NEAP_ERR_LEASE_LOST);
+    assert_non_null(strstr(scene->run.stop.message, "another run took"));
+    lease_release(lease);
+    pg_close(control);
+}
+
+/* Asked, and not answered in time: nobody may believe in it any more. */
+static void test_lease__who_asks_a_silent_server_has_lost_it(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a");
+    struct pg_client *control = open_as(scene, "a");
+    a.ttl_ms = 600;
+    struct lease *lease = claim(scene, control, &a);
+    pg_scene_do(scene, "begin");
+    pg_scene_do(scene, "lock table neap.lease in access exclusive mode");
+    usleep(900000);
+    assert_true(lease_is_lost(lease));
+    assert_int_equal(scene->run.stop.code, NEAP_ERR_LEASE_LOST);
+    assert_non_null(strstr(scene->run.stop.message, "expired"));
+    neap_run_clear(&scene->run);
+    neap_run_init(&scene->run);
+    pg_scene_do(scene, "rollback");
+    lease_release(lease);
+    pg_close(control);
+}
+
+/* A refusal is not taken for a lock that is held. */
+static void test_lease__what_may_not_be_broken_stays(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts a = opts_of("a"), b = opts_of("b");
+    struct lease *first = claim(scene, scene->client, &a);
+    struct pg_client *other = open_as(scene, "b");
+    pg_scene_do(scene, "drop role if exists guest");
+    pg_scene_do(scene, "create role guest");
+    pg_scene_do(scene, "grant usage on schema neap to guest");
+    pg_scene_do(scene, "grant select on neap.lease to guest");
+    do_on(scene, other, "set role guest");
+    b.wait_ms = 60000;
+    assert_false(lease_break(other, &b, false, &scene->err));
+    assert_string_equal(scene->err.sqlstate, "42501");
+    neap_error_clear(&scene->err);
+    assert_int_equal(pg_scene_int(scene, "select token from neap.lease"), lease_token(first));
+    lease_release(first);
+    pg_close(other);
+    pg_scene_do(scene, "drop owned by guest");
+    pg_scene_do(scene, "drop role guest");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(test_lease__##name, lease_begin, pg_scene_end)
 
 int main(void)
@@ -566,6 +699,11 @@ int main(void)
         CASE(refence_on_another_session),
         CASE(refence_after_a_crash_takes_it_again),
         CASE(break_ends_another_s),
+        CASE(a_pooled_holder_is_named_by_its_expiry),
+        CASE(a_wait_can_be_interrupted),
+        CASE(who_asks_after_its_time_looks_at_the_row),
+        CASE(who_asks_a_silent_server_has_lost_it),
+        CASE(what_may_not_be_broken_stays),
     };
     return cmocka_run_group_tests(tests, pg_fixture_begin, pg_fixture_end);
 }
