@@ -98,23 +98,22 @@ static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *ca
     call->line = gate->where_line;
     call->count = 1;
     call->text = recorder->keep_text ? neap_strdup(gate->statement) : NULL;
-    *call_id = (int64_t)recorder->call_count++;
+    *call_id = recorder->first_id + (int64_t)recorder->call_count++;
     recorder->statement_count++;
     if (!recorder->durable)
         return true;
     recorder->effect_count++;
     call->kind = kind_of(gate->statement);
-    if (recorder->audit != NULL)
-        return record_durably(recorder, call, *call_id, gate->statement, err);
-    return true;
+    return record_durably(recorder, call, *call_id, gate->statement, err);
 }
 
 static void on_settle(void *sink, const struct neap_gate_result *result)
 {
     struct neap_recorder *recorder = sink;
-    if (result->call_id < 0 || (size_t)result->call_id >= recorder->call_count)
-        return;
-    struct neap_recorder_call *call = &recorder->calls[result->call_id];
+    int64_t index = result->call_id - recorder->first_id;
+    if (index < 0 || index >= (int64_t)recorder->call_count)
+        return; /* told as unanswered: it must not answer for a later one */
+    struct neap_recorder_call *call = &recorder->calls[index];
     call->settled = true;
     call->failed = result->error != NULL;
     call->rows = result->row_count;
@@ -132,7 +131,7 @@ static void on_settle(void *sink, const struct neap_gate_result *result)
     }
     if (recorder->durable && is_refused_whole(call, result->error))
         recorder->effect_count--;
-    if (!recorder->durable || recorder->audit == NULL)
+    if (!recorder->durable)
         return;
     json_t *fields = json_object();
     neap_json_set(fields, "id", json_integer(result->call_id));
@@ -149,6 +148,7 @@ static void forget_calls(struct neap_recorder *recorder)
         free(recorder->calls[i].file);
         free(recorder->calls[i].text);
     }
+    recorder->first_id += (int64_t)recorder->call_count;
     recorder->call_count = 0;
 }
 
@@ -197,7 +197,7 @@ static void add_event(struct neap_recorder *recorder, json_t *entries)
 
 void neap_recorder_flush(struct neap_recorder *recorder)
 {
-    if (recorder->durable || recorder->audit == NULL) {
+    if (recorder->durable) {
         forget_calls(recorder);
         return;
     }
