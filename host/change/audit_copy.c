@@ -187,6 +187,7 @@ void neap_audit_copied(struct neap_audit *audit, bool kept)
 /* One earlier run of this journal. */
 struct past_run {
     char *run_id;
+    int64_t first;  /* first one that was read; the run may have begun before it */
     int64_t seq;    /* last one in the journal */
     int64_t copied; /* last one in the target */
     bool settled;   /* the journal says that the target has all of it */
@@ -252,6 +253,8 @@ static bool on_run_line(void *arg, const struct neap_journal_line *line, struct 
     struct past_run *past = find_run(fill, run, length);
     if (past == NULL)
         past = add_run(fill, run, length);
+    if (past->first == 0)
+        past->first = seq;
     if (is_local_event(line))
         past->settled = true;
     else if (seq > past->seq)
@@ -278,15 +281,13 @@ static bool on_missing_line(void *arg, const struct neap_journal_line *line, str
     return !is_full(&fill->batch) || batch_send(&fill->batch, fill->client, true, err);
 }
 
-/* Asks how far the target has the runs that are not settled. */
+/* Asks how far the target has the runs that are not settled: one at least. */
 static bool ask_copied(struct backfill *fill, struct neap_error *err)
 {
     struct neap_buffer ids = {0};
     for (size_t i = 0; i < fill->count; i++)
         if (!fill->runs[i].settled)
             add_element(&ids, fill->runs[i].run_id, strlen(fill->runs[i].run_id));
-    if (ids.length == 0)
-        return true;
     neap_buffer_add_char(&ids, '}');
     const char *params[] = {neap_buffer_text(&ids)};
     struct pg_op *op = NULL;
@@ -312,6 +313,16 @@ static bool is_needed(struct backfill *fill)
         needed = needed || !past->settled;
     }
     return needed;
+}
+
+/* Does one that is left begin before what was read? Without its beginning its copy
+ * would look tampered with. */
+static bool is_cut(const struct backfill *fill)
+{
+    for (size_t i = 0; i < fill->count; i++)
+        if (!fill->runs[i].settled && fill->runs[i].first > fill->runs[i].copied + 1)
+            return true;
+    return false;
 }
 
 static void record_backfill(struct neap_audit *audit, const struct backfill *fill)
@@ -341,6 +352,8 @@ bool neap_audit_backfill(struct neap_audit *audit, struct pg_client *control, in
         filled = ask_copied(&fill, err);
     if (filled && is_needed(&fill)) {
         reader.line = on_missing_line;
+        if (is_cut(&fill))
+            reader.tail_bytes = 0;
         filled = neap_journal_read(audit->state_dir, audit->identity, &reader, err) &&
                  batch_send(&fill.batch, control, true, err);
         if (filled && fill.copied > 0)
