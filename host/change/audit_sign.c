@@ -22,7 +22,8 @@
 #define PUBLIC_WORD "neap-ed25519-public"
 
 _Static_assert(crypto_sign_PUBLICKEYBYTES == 32 && crypto_sign_SECRETKEYBYTES == 64 &&
-                   crypto_sign_BYTES * 2 + 1 == NEAP_SIGNATURE_HEX_SIZE,
+                   crypto_sign_BYTES * 2 + 1 == NEAP_SIGNATURE_HEX_SIZE &&
+                   crypto_sign_SEEDBYTES == NEAP_HASH_SIZE,
                "Ed25519 sizes");
 
 static void set_id(struct neap_sign_key *key)
@@ -71,7 +72,7 @@ static bool check_private(const char *path, struct neap_error *err)
 
 bool neap_sign_load_secret(const char *path, struct neap_sign_key *key, struct neap_error *err)
 {
-    if (sodium_init() < 0 || !check_private(path, err) ||
+    if (!check_private(path, err) ||
         !parse_key(path, SECRET_WORD, key->secret_key, sizeof key->secret_key, err))
         return false;
     crypto_sign_ed25519_sk_to_pk(key->public_key, key->secret_key);
@@ -82,8 +83,7 @@ bool neap_sign_load_secret(const char *path, struct neap_sign_key *key, struct n
 bool neap_sign_load_public(const char *path, struct neap_sign_key *key, struct neap_error *err)
 {
     memset(key->secret_key, 0, sizeof key->secret_key);
-    if (sodium_init() < 0 ||
-        !parse_key(path, PUBLIC_WORD, key->public_key, sizeof key->public_key, err))
+    if (!parse_key(path, PUBLIC_WORD, key->public_key, sizeof key->public_key, err))
         return false;
     set_id(key);
     return true;
@@ -124,7 +124,8 @@ void neap_sign_clear(struct neap_sign_key *key)
     sodium_memzero(key, sizeof *key);
 }
 
-/* Never over an existing file: an overwritten key cannot be had back. */
+/* Never over an existing file: an overwritten key cannot be had back. Half a key is
+ * taken away again: it would only be in the way of the next try. */
 static bool write_key(const char *path, const char *word, const uint8_t *bytes, size_t size,
                       mode_t mode, struct neap_error *err)
 {
@@ -133,9 +134,13 @@ static bool write_key(const char *path, const char *word, const uint8_t *bytes, 
     char *text = neap_format("%s %s\n", word, hex);
     size_t length = strlen(text);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    bool written = fd >= 0 && write(fd, text, length) == (ssize_t)length && fsync(fd) == 0;
+    ssize_t got = fd < 0 ? -1 : write(fd, text, length);
+    bool written = got == (ssize_t)length && fsync(fd) == 0;
     if (!written)
-        neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot write the key %s", path);
+        neap_error_errno(err, NEAP_ERR_FILE_IO, got >= 0 && got < (ssize_t)length ? ENOSPC : errno,
+                         "cannot write the key %s", path);
+    if (!written && fd >= 0)
+        unlink(path);
     if (fd >= 0)
         close(fd);
     sodium_memzero(hex, sizeof hex);
@@ -147,13 +152,16 @@ static bool write_key(const char *path, const char *word, const uint8_t *bytes, 
 bool neap_audit_keygen(const char *path, struct neap_error *err)
 {
     struct neap_sign_key key;
-    if (sodium_init() < 0)
-        return false;
-    crypto_sign_keypair(key.public_key, key.secret_key);
+    struct neap_hash seed;
+    neap_hash_random(&seed);
+    crypto_sign_seed_keypair(key.public_key, key.secret_key, seed.bytes);
+    neap_hash_wipe(&seed);
     char *public_path = neap_format("%s.pub", path);
-    bool written =
-        write_key(path, SECRET_WORD, key.secret_key, sizeof key.secret_key, 0600, err) &&
-        write_key(public_path, PUBLIC_WORD, key.public_key, sizeof key.public_key, 0644, err);
+    bool kept = write_key(path, SECRET_WORD, key.secret_key, sizeof key.secret_key, 0600, err);
+    bool written = kept && write_key(public_path, PUBLIC_WORD, key.public_key,
+                                     sizeof key.public_key, 0644, err);
+    if (kept && !written)
+        unlink(path); /* nobody signed with it yet */
     free(public_path);
     neap_sign_clear(&key);
     return written;

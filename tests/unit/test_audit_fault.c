@@ -8,6 +8,7 @@
 
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "host/base/json.h"
 #include "host/base/memory.h"
@@ -20,16 +21,20 @@
 
 static struct {
     bool armed, short_write; /* a write comes to its half instead */
+    bool lasting;            /* every later call fails too */
     int calls, fail_at, error;
     int refused; /* of the scenario's trials */
 } fault;
 
 static bool fails(void)
 {
-    if (!fault.armed || ++fault.calls != fault.fail_at)
+    if (!fault.armed)
         return false;
-    errno = fault.error;
-    return true;
+    fault.calls++;
+    bool is_due = fault.calls == fault.fail_at || (fault.lasting && fault.calls > fault.fail_at);
+    if (is_due)
+        errno = fault.error;
+    return is_due;
 }
 
 /* One line for each function: its result when it fails, and how the real one is called. */
@@ -52,13 +57,28 @@ WRAP(int, rename, (const char *from, const char *to), (from, to), -1)
 WRAP(FILE *, fdopen, (int fd, const char *how), (fd, how), NULL)
 WRAP(int, fseek, (FILE * file, long at, int from), (file, at, from), -1)
 
+static long pretended_type; /* of the journal's file system; 0: what it is */
+
+int __real_statfs(const char *path, struct statfs *out);
+int __wrap_statfs(const char *path, struct statfs *out);
+int __wrap_statfs(const char *path, struct statfs *out)
+{
+    if (fails())
+        return -1;
+    int result = __real_statfs(path, out);
+    if (pretended_type != 0)
+        out->f_type = (__typeof__(out->f_type))pretended_type;
+    return result;
+}
+
 ssize_t __real_write(int fd, const void *bytes, size_t length);
 ssize_t __wrap_write(int fd, const void *bytes, size_t length);
 ssize_t __wrap_write(int fd, const void *bytes, size_t length)
 {
     if (!fails())
         return __real_write(fd, bytes, length);
-    return fault.short_write ? __real_write(fd, bytes, length / 2) : -1;
+    bool is_first = fault.calls == fault.fail_at;
+    return fault.short_write && is_first ? __real_write(fd, bytes, length / 2) : -1;
 }
 
 int __real_open(const char *path, int flags, ...);
@@ -196,12 +216,14 @@ static bool act_keygen(struct neap_error *err)
     return done;
 }
 
-/* A key that was said to be there signs, and its other half checks. */
+/* A key that was said to be there signs, and its other half checks. One that was not
+ * is not in the way of the next try. */
 static void check_key(bool done)
 {
-    if (!done)
-        return;
     char *public_path = key_path(".pub");
+    struct neap_error err = {0};
+    if (!done && !act_keygen(&err))
+        fail_msg("the next try: %s %s", err.message, err.detail ? err.detail : "");
     assert_true(act_signed_run(NULL));
     struct neap_audit_verify_opts opts = {
         .state_dir = state_dir, .identity = IDENTITY, .public_key = public_path};
@@ -239,16 +261,22 @@ static void check_nothing(bool done)
     (void)done;
 }
 
+static const struct kind {
+    int error;
+    bool is_short, is_lasting;
+} kinds[] = {{EIO, false, false}, {ENOSPC, true, false}, {EINTR, false, false}, {EIO, true, true}};
+
 /* One trial; false when the scenario made fewer calls than fail_at. */
-static bool try_at(const struct scenario *scenario, int fail_at, int error, bool is_short)
+static bool try_at(const struct scenario *scenario, int fail_at, const struct kind *kind)
 {
     struct neap_error err = {0};
     state_dir = test_temp_dir();
     scenario->prepare();
     fault.calls = 0;
     fault.fail_at = fail_at;
-    fault.error = error;
-    fault.short_write = is_short;
+    fault.error = kind->error;
+    fault.short_write = kind->is_short;
+    fault.lasting = kind->is_lasting;
     fault.armed = true;
     bool done = scenario->act(&err);
     fault.armed = false;
@@ -273,14 +301,13 @@ static bool try_at(const struct scenario *scenario, int fail_at, int error, bool
 static void try_all(const struct scenario *scenario)
 {
     fault.refused = 0;
-    assert_true(try_at(scenario, 0, 0, false));
+    assert_true(try_at(scenario, 0, &(struct kind){0}));
     assert_true(fault.calls > 0 && fault.refused == 0);
-    int n = 1;
-    while (try_at(scenario, n, EIO, false))
-        n++;
-    n = 1;
-    while (try_at(scenario, n, ENOSPC, true))
-        n++;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        int n = 1;
+        while (try_at(scenario, n, &kinds[i]))
+            n++;
+    }
     assert_true(fault.refused > 0);
 }
 
@@ -301,6 +328,70 @@ SCENARIO(a_new_key, prepare_nothing, act_keygen, check_key)
 SCENARIO(reading, prepare_run, act_read, check_nothing)
 SCENARIO(verifying, prepare_run, act_verify, check_nothing)
 
+/* After a failed fdatasync the kernel may have dropped the pages and say that all is
+ * well next time: nothing more is promised by this run. */
+static void test_audit_fault__a_failed_sync_is_final(void **state)
+{
+    struct neap_error err = {0};
+    struct neap_audit *audit = NULL;
+    (void)state;
+    state_dir = test_temp_dir();
+    struct neap_audit_opts opts = {.state_dir = state_dir, .identity = IDENTITY, .run_id = "now"};
+    assert_true(neap_audit_open(&opts, &audit, NULL));
+    assert_true(neap_audit_begin(audit, "", NULL, NULL));
+    bool is_synced = true;
+    for (int n = 1; is_synced || strstr(err.message, "cannot sync") == NULL; n++) {
+        assert_in_range(n, 1, 20);
+        neap_error_clear(&err);
+        fault.calls = 0;
+        fault.fail_at = n;
+        fault.error = EIO;
+        fault.short_write = fault.lasting = false;
+        neap_audit_add(audit, "step.begin", NULL);
+        fault.armed = true;
+        is_synced = neap_audit_sync(audit, &err);
+        fault.armed = false;
+    }
+    neap_error_clear(&err);
+    int count = count_events("now");
+    neap_audit_add(audit, "step.end", NULL);
+    for (int i = 0; i < 2; i++) {
+        assert_false(neap_audit_sync(audit, &err));
+        assert_int_equal(err.code, NEAP_ERR_AUDIT_JOURNAL);
+        assert_non_null(strstr(err.message, "could not be synced before"));
+        neap_error_clear(&err);
+    }
+    neap_audit_close(audit);
+    assert_int_equal(count_events("now"), count);
+    assert_true(write_run("after", NULL, NULL));
+    test_temp_remove(state_dir);
+    free(state_dir);
+}
+
+/* Where locks and appends do not hold, nothing is begun, and nothing left behind. */
+static void test_audit_fault__a_network_file_system_is_refused(void **state)
+{
+    const long types[] = {0x6969L, 0x517BL, 0xFF534D42L, 0xFE534D42L}; /* NFS; SMB, 1 to 3 */
+    (void)state;
+    state_dir = test_temp_dir();
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        struct neap_error err = {0};
+        char *path = neap_format("%s/journal/" FILE_NAME, state_dir);
+        pretended_type = types[i];
+        bool done = write_run("now", NULL, &err);
+        pretended_type = 0;
+        assert_false(done);
+        assert_int_equal(err.code, NEAP_ERR_AUDIT_JOURNAL);
+        assert_non_null(strstr(err.message, "network file system"));
+        assert_non_null(strstr(err.hint, "--state-dir"));
+        assert_false(neap_path_exists(path));
+        neap_error_clear(&err);
+        free(path);
+    }
+    test_temp_remove(state_dir);
+    free(state_dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +404,8 @@ int main(void)
         CASE(a_new_key),
         CASE(reading),
         CASE(verifying),
+        CASE(a_failed_sync_is_final),
+        CASE(a_network_file_system_is_refused),
 #undef CASE
     };
     return cmocka_run_group_tests_name("audit_fault", tests, NULL, NULL);
