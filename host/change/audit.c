@@ -72,8 +72,7 @@ static void hash_event(struct neap_audit *audit, struct audit_event *event, cons
     if (strcmp(event->event, "run.begin") == 0)
         neap_json_set(event->fields, "journal_head", neap_json_text(file_head));
     json_t *json = json_object();
-    neap_json_set(json, "data", event->fields);
-    event->fields = NULL;
+    neap_json_set(json, "data", json_incref(event->fields));
     neap_json_set(json, "event", neap_json_text(event->event));
     neap_json_set(json, "file", neap_json_text(file_head));
     neap_json_set(json, "prev", neap_json_text(audit->head));
@@ -81,6 +80,7 @@ static void hash_event(struct neap_audit *audit, struct audit_event *event, cons
     neap_json_set(json, "seq", json_integer(event->seq));
     neap_json_set(json, "time", neap_json_text(event->time));
     neap_json_set(json, "v", json_integer(1));
+    free(event->body); /* of a try that failed: another line may be before it now */
     event->body = neap_json_canonical(json);
     json_decref(json);
     struct neap_hash hash;
@@ -115,20 +115,9 @@ static void free_event(struct audit_event *event)
     json_decref(event->fields);
 }
 
-/* Takes back the hashes of events that could not be written: the next try may
- * find another line before them. */
-static void unhash_from(struct neap_audit *audit, size_t first, const char *head)
+/* Takes back what could not be written. */
+static void unhash(struct neap_audit *audit, const char *head)
 {
-    for (size_t i = first; i < audit->event_count; i++) {
-        struct audit_event *event = &audit->events[i];
-        json_t *json = event->body == NULL ? NULL : json_loads(event->body, 0, NULL);
-        if (json == NULL)
-            continue;
-        event->fields = json_incref(json_object_get(json, "data"));
-        json_decref(json);
-        free(event->body);
-        event->body = NULL;
-    }
     memcpy(audit->head, head, sizeof audit->head);
     struct audit_event *last = &audit->events[audit->event_count - 1];
     if (strcmp(last->event, "head.signed") == 0) { /* of a hash that never was */
@@ -163,9 +152,12 @@ static bool write_added(struct neap_audit *audit, struct neap_error *err)
                    neap_journal_append(&audit->journal, lines.bytes, lines.length, file_head, err);
     neap_buffer_clear(&lines);
     if (!written)
-        unhash_from(audit, first, run_head);
-    for (size_t i = first; written && i < audit->event_count; i++)
+        unhash(audit, run_head);
+    for (size_t i = first; written && i < audit->event_count; i++) {
+        json_decref(audit->events[i].fields);
+        audit->events[i].fields = NULL;
         audit->events[i].state = AUDIT_WRITTEN;
+    }
     return written;
 }
 

@@ -46,6 +46,7 @@ bool neap_journal_run_seq(const char *line, size_t length, const char **run, siz
     return true;
 }
 
+/* False: the callback's error, or (ferror, with errno) the file could not be read. */
 static bool read_lines(FILE *file, int64_t segment, const struct neap_journal_reader *reader,
                        struct neap_error *err)
 {
@@ -54,30 +55,28 @@ static bool read_lines(FILE *file, int64_t segment, const struct neap_journal_re
     ssize_t length;
     bool read = true;
     struct neap_journal_line line = {.segment = segment};
-    while (read && (length = getline(&text, &capacity, file)) > 0) {
+    /* what came before a failed read is half a line: no fault of the journal's */
+    while (read && (length = getline(&text, &capacity, file)) > 0 && !ferror(file)) {
         line.number++;
         line.complete = text[length - 1] == '\n';
         line.bytes = text;
         line.length = (size_t)length - (line.complete ? 1 : 0);
         read = reader->line(reader->arg, &line, err);
     }
-    if (read && ferror(file)) {
-        neap_error_errno(err, NEAP_ERR_AUDIT_JOURNAL, errno, "cannot read the audit journal");
-        read = false;
-    }
+    int errnum = errno;
     free(text);
-    return read;
+    errno = errnum;
+    return read && !ferror(file);
 }
 
 /* Goes to the first whole line of the last `tail_bytes`. */
 static void skip_to_tail(FILE *file, int64_t tail_bytes)
 {
-    if (fseek(file, 0, SEEK_END) != 0 || ftell(file) <= tail_bytes) {
+    if (fseek(file, 0, SEEK_END) != 0 || ftell(file) <= tail_bytes ||
+        fseek(file, (long)-tail_bytes, SEEK_END) != 0) {
         rewind(file);
         return;
     }
-    if (fseek(file, (long)-tail_bytes, SEEK_END) != 0)
-        rewind(file);
     int c = 0;
     while (c != EOF && c != '\n')
         c = getc(file);
@@ -103,6 +102,9 @@ static bool read_segment(const char *path, int64_t segment,
     if (reader->tail_bytes > 0)
         skip_to_tail(file, reader->tail_bytes);
     bool read = read_lines(file, segment, reader, err);
+    if (ferror(file))
+        neap_error_errno(err, NEAP_ERR_AUDIT_JOURNAL, errno, "cannot read the audit journal %s",
+                         path);
     (void)fclose(file); /* only read */
     return read;
 }

@@ -292,8 +292,6 @@ bool neap_audit_verify_rows(const struct neap_audit_verify_opts *opts,
     return looked;
 }
 
-static const char sql_has_event[] = "select pg_catalog.to_regclass('neap.event') is not null";
-
 /* AccessShare on neap.event, a page of rows at a time. */
 static const char sql_rows[] =
     "select e.position, e.run_id, e.seq, e.hash, e.body from neap.event e"
@@ -321,16 +319,12 @@ static bool load_rows(void *arg, void (*take)(void *to, const struct chain_recor
                       void *to, struct neap_error *err)
 {
     struct pg_client *control = arg;
-    struct pg_op *op = NULL;
-    if (!pg_exec_text(control, sql_has_event, 0, NULL, &op, err))
-        return false;
-    bool more = pg_rows(op) == 1 && pg_cell_bool(op, 0, 0), loaded = true;
-    pg_op_free(op);
+    bool more = true, loaded = true;
     int64_t position = -1;
     while (more && loaded) {
         char *text = neap_format("%lld", (long long)position);
         const char *params[] = {text};
-        op = NULL;
+        struct pg_op *op = NULL;
         loaded = pg_exec_text(control, sql_rows, 1, params, &op, err);
         int count = loaded ? pg_rows(op) : 0;
         for (int row = 0; row < count; row++)
@@ -357,13 +351,6 @@ static bool compare_history(struct pg_client *control, struct neap_audit_report 
                             struct neap_error *err)
 {
     struct pg_op *op = NULL;
-    if (!pg_exec_text(control, sql_has_event, 0, NULL, &op, err))
-        return false;
-    bool is_there = pg_rows(op) == 1 && pg_cell_bool(op, 0, 0);
-    pg_op_free(op);
-    op = NULL;
-    if (!is_there)
-        return true;
     if (!pg_exec_text(control, sql_gone, 0, NULL, &op, err))
         return false;
     for (int row = 0; row < pg_rows(op); row++)

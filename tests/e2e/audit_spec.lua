@@ -86,6 +86,29 @@ describe("the audit", function()
     assert.equal(1, p:neap({ "audit", "verify" }).status)
   end)
 
+  it("finds what is gone from the history", function()
+    local p = ran()
+    local attempt = p:value "select attempt from neap.history where id = '0002'"
+    p:query [[alter table neap.history disable trigger all;
+      delete from neap.history where id = '0002';
+      alter table neap.history enable trigger all]]
+    local findings = p:json({ "audit", "verify" }, 1).findings
+    assert.equal(1, #findings)
+    assert.equal("history", findings[1].where)
+    assert.equal(("the row of this commit (attempt %s) is gone from neap.history"):format(attempt),
+      findings[1].message)
+  end)
+
+  it("without its table in the target is no chain that holds", function()
+    local p = ran()
+    p:query "alter table neap.event rename to elsewhere"
+    local r = p:expect({ "audit", "verify" }, 1)
+    assert.truthy(r.err:find('relation "neap.event" does not exist', 1, true), r.err)
+    assert.is_nil(r.out:find("holds", 1, true))
+    p:query "alter table neap.elsewhere rename to event"
+    p:expect { "audit", "verify" }
+  end)
+
   it("is append-only in the target", function()
     local p = ran()
     assert.is_false(pcall(p.query, p, "delete from neap.event"))

@@ -85,6 +85,27 @@ local function count(command, mode, match)
   return assert(tonumber(report:match "count (%d+)"), report)
 end
 
+-- A command that only looks: the same answer, or a reason why there is none. What it
+-- could not ask is no finding.
+local function look_trial(p, args, mode, n, whole_answer)
+  local report = p.temp .. "/calls"
+  os.remove(report)
+  local r = p:neap(args, { env = { LD_PRELOAD = library(), CALL_FAULT_MODE = mode,
+    CALL_FAULT_AT = tostring(n), CALL_FAULT_REPORT = report } })
+  local text = process.read(report) or ""
+  local place = ("%s, %s at call %d: %sexit %d\n%s%s"):format(table.concat(args, " "), mode, n,
+    text, r.status, r.out, r.err)
+  assert(r.status < 124 and r.status ~= 70, "crashed or hung: " .. place)
+  if r.status == 0 then
+    assert(not whole_answer or r.out == whole_answer, "half an answer: " .. place)
+  else
+    assert(r.err ~= "", "no message: " .. place)
+    assert.is_nil(r.err:find("audit.broken", 1, true), place)
+    assert.is_nil(r.out:find("the chain holds", 1, true), place)
+  end
+  return r, tonumber(text:match "count (%d+)")
+end
+
 local modes = {
   { name = "lose", short = 8 },
   { name = "refuse", short = 8 },
@@ -110,6 +131,26 @@ if not e2e.sanitized then
         assert.is_nil(seen[0])
       end
     end)
+
+    for _, args in ipairs { { "audit", "verify" }, { "audit", "show" } } do
+      it(("of `%s` there is the answer or the reason"):format(table.concat(args, " ")), function()
+        local p = whole.project()
+        p:expect { "up" }
+        for _, mode in ipairs { "lose", "refuse", "unsent", "file" } do
+          local healthy, total = look_trial(p, args, mode, 0)
+          assert.equal(0, healthy.status, healthy.err)
+          local refused = 0
+          for n = 1, total do
+            local r = look_trial(p, args, mode, n, healthy.out)
+            refused = refused + (r.status ~= 0 and 1 or 0)
+          end
+          assert.truthy(refused > 0, mode)
+          print(("%s: %d calls (%s), %d refused"):format(table.concat(args, " "), total, mode,
+            refused))
+        end
+        p:expect { "audit", "verify" }
+      end)
+    end
 
     for _, mode in ipairs(modes) do
       for _, command in ipairs { "up", "down" } do

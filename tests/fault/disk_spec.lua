@@ -32,8 +32,8 @@ return migration { summary = "s", transaction = false, steps = { { name = "one",
   return p
 end
 
--- neap under strace; `inject` nil: only counts.
-local function traced(p, calls, inject)
+-- neap under strace; `inject` nil: only counts; `args`: of another command than `up`.
+local function traced(p, calls, inject, args)
   local log = p.temp .. "/strace"
   local argv = { "strace", "-qq", "-o", log, "-e", "trace=" .. calls }
   local identity = p:value "select system_identifier from pg_control_system()" .. "-"
@@ -44,7 +44,8 @@ local function traced(p, calls, inject)
   if inject then
     table.move({ "-e", "inject=" .. calls .. ":" .. inject }, 1, 2, #argv + 1, argv)
   end
-  table.move({ e2e.bin, "up" }, 1, 2, #argv + 1, argv)
+  argv[#argv + 1] = e2e.bin
+  table.move(args or { "up" }, 1, #(args or { "up" }), #argv + 1, argv)
   local env = { ASAN_OPTIONS = "detect_leaks=0" } -- LeakSanitizer does not work under ptrace
   for name, value in pairs(p.env) do
     env[name] = env[name] or value
@@ -159,6 +160,26 @@ describe("the journal's disk", function()
       assert.truthy(e2e.sanitized or ((seen[1] or 0) > 0 and (seen[16] or 0) > 0))
     end)
   end
+
+  -- A journal of several blocks, of which one cannot be read: that is the reason told,
+  -- and not that a record was changed.
+  it("cannot be read", function()
+    local p = project "next"
+    p:expect { "up" }
+    for _, args in ipairs { { "audit", "verify" }, { "audit", "show" } } do
+      local healthy, calls = traced(p, "read", nil, args)
+      assert.equal(0, healthy.status, healthy.err)
+      assert.truthy(calls > 2, calls)
+      for n = 1, calls do
+        local r = traced(p, "read", ("error=EIO:when=%d"):format(n), args)
+        assert.equal(1, r.status, r.out .. r.err)
+        assert.truthy(r.err:find("cannot read the audit journal /.*: Input/output error"), r.err)
+        assert.truthy(r.err:find("audit.journal", 1, true), r.err)
+        assert.is_nil(r.out:find("holds", 1, true), r.out)
+      end
+    end
+    p:expect { "audit", "verify" }
+  end)
 
   -- As root in a namespace; elsewhere a user namespace may do, and where neither is
   -- allowed the injected faults above are what there is.

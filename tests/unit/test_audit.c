@@ -5,12 +5,14 @@
  */
 #include "tests/unit/test_support.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
@@ -196,13 +198,23 @@ static void test_audit__a_changed_tail_is_not_built_upon(void **state)
     write_run("run-a", 1, NULL, 0);
     char *text = read_journal(&length);
     text[length - 10] ^= 1;
-    write_journal(text, length);
-    struct neap_audit_opts opts = {.state_dir = state_dir, .identity = IDENTITY, .run_id = "b"};
-    struct neap_audit *audit = NULL;
-    struct neap_error err = {0};
-    assert_false(neap_audit_open(&opts, &audit, &err));
-    assert_int_equal(err.code, NEAP_ERR_AUDIT_BROKEN);
-    neap_error_clear(&err);
+    char *shorter = neap_format("%sno record\n", text);
+    const char *const changed[] = {text, shorter};
+    for (size_t i = 0; i < 2; i++) {
+        struct neap_audit_opts opts = {.state_dir = state_dir, .identity = IDENTITY, .run_id = "b"};
+        struct neap_audit *audit = NULL;
+        struct neap_error err = {0};
+        write_journal(changed[i], strlen(changed[i]));
+        assert_false(neap_audit_open(&opts, &audit, &err));
+        assert_int_equal(err.code, NEAP_ERR_AUDIT_BROKEN);
+        assert_contains(err.hint, "neap audit verify");
+        neap_error_clear(&err);
+        size_t kept_length;
+        char *kept = read_journal(&kept_length);
+        assert_string_equal(kept, changed[i]); /* not touched */
+        free(kept);
+    }
+    free(shorter);
     free(text);
 }
 
@@ -267,6 +279,22 @@ static void test_audit__segments_are_one_chain(void **state)
     neap_audit_report_clear(&report);
 }
 
+static void test_audit__the_written_segment_is_missed_too(void **state)
+{
+    (void)state;
+    write_run("run-a", 4, NULL, 1000);
+    write_run("run-b", 1, NULL, 1000); /* closes the first */
+    assert_clean();
+    char *path = journal_path();
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    struct neap_audit_report report = verify(NULL, NULL);
+    assert_int_equal(report.finding_count, 1);
+    assert_string_equal(report.findings[0].where, "journal");
+    assert_contains(report.findings[0].message, "journal 2 is missing");
+    neap_audit_report_clear(&report);
+}
+
 /* Killed between closing a segment and beginning the next. */
 static void test_audit__an_unfinished_rotation_goes_on(void **state)
 {
@@ -325,6 +353,95 @@ static void test_audit__a_locked_journal_is_refused(void **state)
     neap_error_clear(&err);
     close(fd);
     free(path);
+}
+
+static void *sync_in_a_thread(void *audit)
+{
+    return neap_audit_sync(audit, NULL) ? audit : NULL;
+}
+
+/* The watchdog's last word while the main thread is stuck in the journal: it waits a
+ * second and goes unsaid, and the chain is what the main thread makes of it. */
+static void test_audit__a_last_word_does_not_wait_for_a_stuck_journal(void **state)
+{
+    (void)state;
+    struct neap_audit *audit = open_audit("run-a", NULL, 0);
+    assert_true(neap_audit_begin(audit, "", NULL, NULL));
+    char *path = neap_format("%s/journal/7301-16384.lock", state_dir);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    pthread_t stuck;
+    void *synced = NULL;
+    neap_audit_add(audit, "step.begin", NULL);
+    assert_int_equal(pthread_create(&stuck, NULL, sync_in_a_thread, audit), 0);
+    usleep(300000);
+    int64_t began_ms = neap_clock_ms();
+    neap_audit_last_word(audit, "run.killed", "stuck");
+    int64_t waited_ms = neap_clock_ms() - began_ms;
+    close(fd);
+    free(path);
+    assert_int_equal(pthread_join(stuck, &synced), 0);
+    assert_in_range(waited_ms, 900, 3500); /* less than the 5 s for which the other waits */
+    assert_ptr_equal(synced, audit);
+    neap_audit_close(audit);
+    size_t length;
+    char *text = read_journal(&length);
+    assert_lacks(text, "run.killed");
+    assert_contains(text, "step.begin");
+    free(text);
+    assert_clean();
+}
+
+/* Said so with its name, and not taken for an empty journal or a broken chain. */
+static void test_audit__a_segment_that_cannot_be_read_is_no_fault_of_the_chain(void **state)
+{
+    (void)state;
+    write_run("run-a", 1, NULL, 0);
+    char *closed = neap_format("%s/journal/7301-16384.1.jsonl", state_dir);
+    assert_int_equal(mkdir(closed, 0700), 0);
+    struct neap_audit_verify_opts opts = {.state_dir = state_dir, .identity = IDENTITY};
+    struct neap_audit_report report;
+    struct neap_error err = {0};
+    int count = 0;
+    assert_false(neap_audit_verify(&opts, &report, &err));
+    assert_int_equal(err.code, NEAP_ERR_AUDIT_JOURNAL);
+    assert_contains(err.message, closed);
+    assert_int_equal(report.finding_count, 0);
+    neap_error_clear(&err);
+    assert_false(neap_audit_read(state_dir, IDENTITY, NULL, count_event, &count, &err));
+    assert_int_equal(err.code, NEAP_ERR_AUDIT_JOURNAL);
+    neap_error_clear(&err);
+    assert_int_equal(rmdir(closed), 0);
+    assert_clean();
+    free(closed);
+}
+
+static bool stop_at_second(void *arg, const char *hash, const json_t *event)
+{
+    int *count = arg;
+    (void)hash;
+    (void)event;
+    return ++*count < 2;
+}
+
+/* What is no record is passed over; the reader ends where it wants to. */
+static void test_audit__reading_passes_over_what_is_no_record(void **state)
+{
+    (void)state;
+    size_t length;
+    int count = 0;
+    write_run("run-a", 1, NULL, 0);
+    char *text = read_journal(&length), *first_end = strchr(text, '\n') + 1;
+    char *noisy = neap_format("%.*s\nshort\n%065d\n%080d\n%s", (int)(first_end - text), text, 0, 0,
+                              first_end);
+    write_journal(noisy, strlen(noisy));
+    assert_true(neap_audit_read(state_dir, IDENTITY, NULL, count_event, &count, NULL));
+    assert_int_equal(count, 3);
+    count = 0;
+    assert_true(neap_audit_read(state_dir, IDENTITY, NULL, stop_at_second, &count, NULL));
+    assert_int_equal(count, 2);
+    free(noisy);
+    free(text);
 }
 
 static void test_audit__a_journal_others_can_read_is_refused(void **state)
@@ -484,9 +601,13 @@ int main(void)
         CASE(two_runs_share_a_journal),
         CASE(eight_processes_make_one_chain),
         CASE(segments_are_one_chain),
+        CASE(the_written_segment_is_missed_too),
         CASE(an_unfinished_rotation_goes_on),
         CASE(a_full_disk_refuses_and_leaves_the_chain_whole),
         CASE(a_locked_journal_is_refused),
+        CASE(a_last_word_does_not_wait_for_a_stuck_journal),
+        CASE(a_segment_that_cannot_be_read_is_no_fault_of_the_chain),
+        CASE(reading_passes_over_what_is_no_record),
         CASE(a_journal_others_can_read_is_refused),
         CASE(text_cannot_forge_or_leak),
         CASE(heads_are_signed),
