@@ -23,13 +23,13 @@ struct neap_statement_seen {
 struct neap_recorder_call;
 struct neap_recorder {
     struct neap_audit *audit;
-    bool durable;             /* journal before it is sent */
-    bool keep_text;           /* for on_statement */
+    bool durable;   /* journal before it is sent */
+    bool keep_text; /* for on_statement */
     void (*on_statement)(void *arg, const struct neap_statement_seen *seen);
     void *arg;
     struct neap_recorder_call *calls;
     size_t call_count, call_capacity;
-    int64_t first_id; /* of calls[0]: an id is given once in a recorder's life */
+    int64_t first_id;                   /* of calls[0]: an id is given once in a recorder's life */
     int64_t statement_count, row_count; /* since neap_recorder_begin */
     /* Statements that may have changed something: all but those the server refused
      * as a whole. Counted only when durable (outside a transaction). */
