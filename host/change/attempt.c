@@ -112,11 +112,13 @@ bool neap_attempts_take(struct neap_attempts *attempts, struct pg_client *contro
                         struct neap_attempt *out, struct neap_error *err)
 {
     struct neap_attempts_item *item = find_item(attempts, key);
-    if (item == NULL && !neap_attempts_announce(attempts, control, run_id, key, 1, err))
-        return false;
+    if (item == NULL) {
+        if (!neap_attempts_announce(attempts, control, run_id, key, 1, err))
+            return false;
+        item = &attempts->items[attempts->count - 1];
+    }
     if (!wait_answer(attempts, control, err))
         return false;
-    item = find_item(attempts, key);
     *out = item->attempt;
     item->used = true;
     neap_hash_wipe(&item->attempt.secret);
