@@ -38,7 +38,7 @@ static void encode_text(lua_State *L, struct encoder *encoder, int index)
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
         if (i % 4096 == 0)
-            pg_lua_slot_count(L, encoder->slot, 4096 * 6); /* \u0001 is six bytes */
+            pg_lua_slot_count(L, encoder->slot, (size_t)4096 * 6); /* \u0001 is six bytes */
         if (c == '"' || c == '\\') {
             neap_buffer_add_char(out, '\\');
             neap_buffer_add_char(out, (char)c);

@@ -34,7 +34,7 @@ static const char parser[] = "libpg_query";
 
 /* A tree takes hundreds of times its text in memory that no cap counts, and time
  * in which no stop is heard. */
-#define PARSE_MAX_BYTES (1024 * 1024)
+#define PARSE_MAX_BYTES ((size_t)1024 * 1024)
 
 struct cache_slot {
     char *text;

@@ -17,7 +17,7 @@
 #include "host/selftest/selftest_parts.h"
 
 #define CORPUS_DIR "selftest/limits/"
-#define FILE_MAX_BYTES (1024 * 1024)
+#define FILE_MAX_BYTES ((size_t)1024 * 1024)
 
 /* up, verify, top: pieces of the common script; file, sql, hex: the whole file
  * instead. commands: what is run, the last one is judged. holds: nothing, applied
