@@ -70,6 +70,7 @@ struct pg_statement {
     int where_line;
     int64_t call_id; /* from neap_gate_pass; -1: do not settle */
     bool rows;       /* single-row mode: rows are taken with pg_next_row */
+    bool binary;     /* cells come in the types' binary form */
     bool shielded;   /* COMMIT: a stop waits for its answer before it cancels */
     void (*done)(void *arg, struct pg_op *op); /* called in a loop turn, or NULL */
     void *arg;
@@ -117,6 +118,12 @@ const char *pg_cell(const struct pg_op *op, int row, int column);
 int64_t pg_cell_int(const struct pg_op *op, int row, int column);
 bool pg_cell_bool(const struct pg_op *op, int row, int column);
 int pg_rows(const struct pg_op *op);
+/* Cells of a `binary` statement; texts are as pg_cell gives them. `bytes` NULL for SQL
+ * NULL, borrowed. A number is int2, int4, int8 or timestamptz (microseconds from 2000);
+ * 0 and false for SQL NULL. */
+const char *pg_cell_bytes(const struct pg_op *op, int row, int column, size_t *length);
+int64_t pg_cell_number(const struct pg_op *op, int row, int column);
+bool pg_cell_truth(const struct pg_op *op, int row, int column);
 
 /* Both are idempotent; end settles first. In a pipeline, pg_sync marks the
  * point where an error stops discarding; pg_wait and pg_settle send one. */

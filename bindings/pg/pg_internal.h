@@ -50,6 +50,7 @@ struct pg_op {
     bool streams;  /* its rows are taken with pg_next_row */
     bool ended;
     bool shielded;
+    bool binary; /* the form of its cells */
     bool owned;  /* somebody holds the pointer */
     bool called; /* its callback is running */
     void (*done)(void *arg, struct pg_op *op);

@@ -33,6 +33,7 @@ struct pg_op *pg_op_new(const struct pg_statement *statement)
     op->call_id = statement->call_id;
     op->streams = statement->rows;
     op->shielded = statement->shielded;
+    op->binary = statement->binary;
     op->done = statement->done;
     op->arg = statement->arg;
     return op;

@@ -215,3 +215,30 @@ bool pg_cell_bool(const struct pg_op *op, int row, int column)
 
     return text && text[0] == 't';
 }
+
+const char *pg_cell_bytes(const struct pg_op *op, int row, int column, size_t *length)
+{
+    const char *bytes = pg_cell(op, row, column);
+
+    *length = bytes ? (size_t)PQgetlength(op->result, row, column) : 0;
+    return bytes;
+}
+
+/* The network's byte order, the sign in the first. */
+int64_t pg_cell_number(const struct pg_op *op, int row, int column)
+{
+    size_t length = 0;
+    const char *bytes = pg_cell_bytes(op, row, column, &length);
+    uint64_t number = length > 0 && (bytes[0] & 0x80) ? UINT64_MAX : 0;
+
+    for (size_t i = 0; i < length; i++)
+        number = number << 8 | (unsigned char)bytes[i];
+    return (int64_t)number;
+}
+
+bool pg_cell_truth(const struct pg_op *op, int row, int column)
+{
+    const char *bytes = pg_cell(op, row, column);
+
+    return bytes && bytes[0] == 1;
+}

@@ -92,8 +92,9 @@ struct arrays {
     int formats[STACK_PARAMS];
 };
 
-static int send_many(PGconn *conn, const char *sql, const struct pg_param *params, int count)
+static int send_many(PGconn *conn, const struct pg_op *op, const struct pg_param *params)
 {
+    int count = op->param_count;
     size_t each = sizeof(char *) + sizeof(Oid) + 2 * sizeof(int);
     const char **values = neap_alloc((size_t)count * each);
     Oid *types = (Oid *)(values + count);
@@ -106,14 +107,15 @@ static int send_many(PGconn *conn, const char *sql, const struct pg_param *param
         lengths[i] = params[i].length;
         formats[i] = params[i].binary;
     }
-    int sent = PQsendQueryParams(conn, sql, count, types, values, lengths, formats, 0);
+    int sent = PQsendQueryParams(conn, op->sql, count, types, values, lengths, formats, op->binary);
 
     free(values);
     return sent;
 }
 
-static int send_few(PGconn *conn, const char *sql, const struct pg_param *params, int count)
+static int send_few(PGconn *conn, const struct pg_op *op, const struct pg_param *params)
 {
+    int count = op->param_count;
     struct arrays at;
 
     for (int i = 0; i < count; i++) {
@@ -122,7 +124,8 @@ static int send_few(PGconn *conn, const char *sql, const struct pg_param *params
         at.lengths[i] = params[i].length;
         at.formats[i] = params[i].binary;
     }
-    return PQsendQueryParams(conn, sql, count, at.types, at.values, at.lengths, at.formats, 0);
+    return PQsendQueryParams(conn, op->sql, count, at.types, at.values, at.lengths, at.formats,
+                             op->binary);
 }
 
 /* Statements that follow each other at once travel together: a write for each wakes
@@ -145,8 +148,8 @@ static void flush_in_time(struct pg_client *client, int64_t now_us)
 bool pg_hand_over(struct pg_client *client, struct pg_op *op, const struct pg_param *params)
 {
     int count = op->param_count;
-    int sent = count > STACK_PARAMS ? send_many(client->conn, op->sql, params, count)
-                                    : send_few(client->conn, op->sql, params, count);
+    int sent = count > STACK_PARAMS ? send_many(client->conn, op, params)
+                                    : send_few(client->conn, op, params);
 
     if (!sent) {
         bool bad = PQstatus(client->conn) == CONNECTION_BAD;

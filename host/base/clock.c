@@ -11,6 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+#define DAY_US 86400000000
+#define UTC_MIN_US (-719162 * DAY_US)     /* 0001-01-01 */
+#define UTC_MAX_US (2932897 * DAY_US - 1) /* the end of 9999-12-31 */
+
 struct unit {
     const char *name;
     int64_t factor;
@@ -54,17 +58,55 @@ int64_t neap_clock_deadline_ms(int64_t timeout_ms)
     return deadline;
 }
 
+/* The date of a day since 1970 by the Gregorian calendar, whose years end with
+ * February here. Not gmtime_r: that reads the file of the local time zone, at every
+ * start. */
+static void date_of(int64_t day, int64_t *year, int64_t *month, int64_t *day_of_month)
+{
+    int64_t days = day + 719468; /* since 1 March of year 0 */
+    int64_t era = days / 146097; /* 400 years */
+    int64_t of_era = days % 146097;
+    int64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t march = (5 * of_year + 2) / 153;
+
+    *day_of_month = of_year - (153 * march + 2) / 5 + 1;
+    *month = march < 10 ? march + 3 : march - 9;
+    *year = era * 400 + year_of_era + (*month <= 2);
+}
+
+/* Ends at `end`; the digits' count is the field's. */
+static void put(char *end, int64_t number, int digits)
+{
+    for (; digits > 0; digits--, number /= 10)
+        *--end = (char)('0' + number % 10);
+}
+
+void neap_clock_utc_of(int64_t at_us, char text[NEAP_UTC_SIZE])
+{
+    int64_t year, month, day;
+
+    at_us = at_us < UTC_MIN_US ? UTC_MIN_US : at_us > UTC_MAX_US ? UTC_MAX_US : at_us;
+    int64_t since = at_us - UTC_MIN_US; /* never negative, so that division rounds down */
+    int64_t of_day = since % DAY_US;
+
+    date_of(since / DAY_US + UTC_MIN_US / DAY_US, &year, &month, &day);
+    memcpy(text, "0000-00-00T00:00:00.000000Z", NEAP_UTC_SIZE);
+    put(text + 4, year, 4);
+    put(text + 7, month, 2);
+    put(text + 10, day, 2);
+    put(text + 13, of_day / 3600000000, 2);
+    put(text + 16, of_day / 60000000 % 60, 2);
+    put(text + 19, of_day / 1000000 % 60, 2);
+    put(text + 26, of_day % 1000000, 6);
+}
+
 void neap_clock_utc(char text[NEAP_UTC_SIZE])
 {
     struct timespec now;
-    struct tm parts;
-    char whole[24];
 
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &parts);
-    if (strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
-        whole[0] = '\0'; /* a year past 9999: the clock is broken, not neap */
-    snprintf(text, NEAP_UTC_SIZE, "%.19s.%06uZ", whole, (unsigned)now.tv_nsec / 1000 % 1000000);
+    neap_clock_utc_of((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, text);
 }
 
 static const struct unit *unit_of(const struct unit *units, const char *name, size_t length)

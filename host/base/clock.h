@@ -22,6 +22,8 @@ int64_t neap_clock_deadline_ms(int64_t timeout_ms);
 #define NEAP_UTC_SIZE 28
 /* "2026-11-20T21:05:38.123456Z", RFC 3339 with microseconds. */
 void neap_clock_utc(char text[NEAP_UTC_SIZE]);
+/* The same of a moment in microseconds since 1970; years 1 to 9999, else the nearest. */
+void neap_clock_utc_of(int64_t at_us, char text[NEAP_UTC_SIZE]);
 
 /* "500ms", "30s", "2min", "1h", "7d", also "1h30min"; a bare number is refused
  * (usage.arguments) because it does not say its unit; "0" alone is accepted.

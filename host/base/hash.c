@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "host/base/clock.h"
 
 _Static_assert(sizeof(crypto_generichash_state) <= sizeof(struct neap_hasher),
                "the streaming state fits");
@@ -123,15 +124,16 @@ void neap_run_id(char text[NEAP_RUN_ID_SIZE])
     static const char letters[] = "0123456789abcdefghjkmnpqrstvwxyz";
     uint8_t random[10];
     char tail[sizeof random + 1] = "";
-    time_t now = time(NULL);
-    struct tm parts;
-    char head[16] = "";
+    char utc[NEAP_UTC_SIZE], head[16] = "";
+    size_t length = 0;
 
     make_ready();
     randombytes_buf(random, sizeof random);
     for (size_t i = 0; i < sizeof random; i++)
         tail[i] = letters[random[i] & 31];
-    gmtime_r(&now, &parts);
-    (void)strftime(head, sizeof head, "%Y%m%dT%H%M%S", &parts);
+    neap_clock_utc(utc);
+    for (const char *at = utc; *at != '.'; at++)
+        if (*at != '-' && *at != ':')
+            head[length++] = *at;
     snprintf(text, NEAP_RUN_ID_SIZE, "%s-%s", head, tail);
 }

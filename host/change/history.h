@@ -20,26 +20,28 @@ enum neap_history_state {
     NEAP_STATE_PARTIAL, /* steps without a transaction, stopped halfway */
 };
 
-/* The last word on one migration. */
+/* The last word on one migration. Its texts are the history's. */
 struct neap_history_row {
     int64_t seq;
-    char *id;     /* the digits */
-    char *name;   /* file name without digits and ending */
-    char *action; /* apply, undo, baseline, accept, repair.applied, repair.pending */
+    const char *id;     /* the digits */
+    const char *name;   /* file name without digits and ending */
+    const char *action; /* apply, undo, baseline, accept, repair.applied, repair.pending */
     enum neap_history_state state;
     struct neap_hash exact, token;
-    char *run_id, *actor, *at; /* NULL when none; `at` UTC */
-    bool forged;               /* the host never announced it (attempt.h) */
-    char *reason, *ticket;     /* of neap_history_all; NULL when none */
-    int64_t duration_ms;       /* likewise */
+    const char *run_id, *actor;  /* NULL when none */
+    int64_t at_us;               /* UTC, for neap_clock_utc_of */
+    bool forged;                 /* the host never announced it (attempt.h) */
+    const char *reason, *ticket; /* of neap_history_all; NULL when none */
+    int64_t duration_ms;         /* likewise */
 };
 
 struct neap_history {
     struct neap_history_row *rows; /* ordered by id as a number */
     size_t count;
-    char *environment; /* the one this target was marked with, or NULL */
-    bool installed;    /* schema neap exists */
-    bool current;      /* … in this neap's version; else the next change upgrades it */
+    struct pg_op *answer;    /* where the texts are */
+    const char *environment; /* the one this target was marked with, or NULL */
+    bool installed;          /* schema neap exists */
+    bool current;            /* … in this neap's version; else the next change upgrades it */
     char target_head[NEAP_HASH_HEX_SIZE]; /* last event hash in neap.event, or "" */
 };
 

@@ -7,30 +7,28 @@
  */
 #include "host/change/target.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/base/log.h"
 #include "host/base/memory.h"
 
-/* Takes no lock but AccessShare on catalogs. Names are qualified: search_path is
- * not ours yet. system_identifier is readable by every role. */
+/* Takes no lock but AccessShare on pg_database. Names are qualified: search_path is
+ * not ours yet. system_identifier is readable by every role. Every run waits for it:
+ * what a new session has not seen yet (a view, a cast) it must look up first. The
+ * timeline of a primary is the first part of a segment's name; the control file's is
+ * the old one until the first checkpoint after a promotion. */
 static const char sql_look[] =
-    "select s.system_identifier::pg_catalog.text, d.oid::pg_catalog.text, d.datname,"
-    " current_user::pg_catalog.text, pg_catalog.pg_is_in_recovery(),"
-    " pg_catalog.current_setting('transaction_read_only') = 'on',"
-    " pg_catalog.pg_backend_pid(), coalesce(r.rolsuper, false),"
+    "select (pg_catalog.pg_control_system()).system_identifier, d.oid, d.datname, current_user,"
+    " pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),"
+    " pg_catalog.pg_backend_pid(), pg_catalog.current_setting('is_superuser'),"
     " pg_catalog.current_setting('server_version'), case when pg_catalog.pg_is_in_recovery()"
-    " then c.timeline_id::pg_catalog.text"
-    /* the control file's is the old one until the first checkpoint after a promotion */
-    " else (('x' || pg_catalog.\"left\"(pg_catalog.pg_walfile_name("
-    "pg_catalog.pg_current_wal_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4)"
-    "::pg_catalog.text end,"
-    " pg_catalog.current_setting('synchronous_standby_names') <> ''"
-    " from pg_catalog.pg_control_system() s"
-    " cross join pg_catalog.pg_control_checkpoint() c"
-    " join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()"
-    " left join pg_catalog.pg_roles r on r.rolname = current_user";
+    " then (pg_catalog.pg_control_checkpoint()).timeline_id::pg_catalog.text"
+    " else pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) end,"
+    " pg_catalog.current_setting('synchronous_standby_names')"
+    " from pg_catalog.pg_database d"
+    " where d.datname operator(pg_catalog.=) pg_catalog.current_database()";
 
 enum look_column {
     LOOK_SYSTEM,
@@ -152,18 +150,34 @@ static bool read_identity(const struct neap_environment *env, struct pg_client *
     return true;
 }
 
+static bool is_on(const struct pg_op *look, int column)
+{
+    return strcmp(pg_cell(look, 0, column), "on") == 0;
+}
+
+/* A segment's name begins with the timeline in eight hex digits. The caller frees. */
+static char *read_timeline(const struct pg_op *look)
+{
+    const char *text = pg_cell(look, 0, LOOK_TIMELINE);
+    char hex[9];
+    if (strlen(text) < 24)
+        return neap_strdup(text);
+    snprintf(hex, sizeof hex, "%.8s", text);
+    return neap_format("%lu", strtoul(hex, NULL, 16));
+}
+
 /* What the look found, kept in `target`. */
 static void keep_look(struct neap_target *target, const struct pg_op *op)
 {
     target->system_identifier = neap_strdup(pg_cell(op, 0, LOOK_SYSTEM));
     target->database = neap_strdup(pg_cell(op, 0, LOOK_DATABASE));
     target->user = neap_strdup(pg_cell(op, 0, LOOK_USER));
-    target->timeline = neap_strdup(pg_cell(op, 0, LOOK_TIMELINE));
+    target->timeline = read_timeline(op);
     target->server_version = neap_strdup(pg_cell(op, 0, LOOK_VERSION));
     target->recovery = pg_cell_bool(op, 0, LOOK_RECOVERY);
-    target->standby = target->recovery || pg_cell_bool(op, 0, LOOK_READ_ONLY);
-    target->superuser = pg_cell_bool(op, 0, LOOK_SUPERUSER);
-    target->awaited = pg_cell_bool(op, 0, LOOK_AWAITED);
+    target->standby = target->recovery || is_on(op, LOOK_READ_ONLY);
+    target->superuser = is_on(op, LOOK_SUPERUSER);
+    target->awaited = pg_cell(op, 0, LOOK_AWAITED)[0] != '\0';
     target->direct = pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(target->control));
     target->server_version_num = PQserverVersion(pg_raw(target->control));
 }
@@ -199,16 +213,19 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
 
 /* A standby was promoted in the server's place: what the old primary had not yet
  * sent it, also a COMMIT that was answered, is not there. */
-static void tell_timeline(struct neap_target *target, const char *now)
+static void tell_timeline(struct neap_target *target, const struct pg_op *look)
 {
-    if (strcmp(now, target->timeline) == 0)
+    char *now = read_timeline(look);
+    if (strcmp(now, target->timeline) == 0) {
+        free(now);
         return;
+    }
     neap_log(NEAP_LOG_WARN, "target.timeline",
              "the server was failed over in mid-run, from timeline %s to %s; what the old primary "
              "had not replicated is lost: look at `neap status` and `neap audit verify`",
              target->timeline, now);
     free(target->timeline);
-    target->timeline = neap_strdup(now);
+    target->timeline = now;
     target->failed_over = true;
 }
 
@@ -227,7 +244,7 @@ static bool check_same(struct neap_target *target, struct pg_client *client, con
     else if (!primary)
         neap_error_set(err, NEAP_ERR_TARGET_STANDBY, "%s has become a standby", pg_address(client));
     if (same && primary)
-        tell_timeline(target, pg_cell(op, 0, LOOK_TIMELINE));
+        tell_timeline(target, op);
     free(identity);
     return same && primary;
 }
@@ -238,7 +255,7 @@ static bool keep_work(struct neap_target *target, struct pg_client *client, cons
 {
     bool direct = pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(client));
     target->direct = target->direct && direct;
-    target->superuser = target->superuser || pg_cell_bool(op, 0, LOOK_SUPERUSER);
+    target->superuser = target->superuser || is_on(op, LOOK_SUPERUSER);
     free(target->work_user);
     target->work_user = neap_strdup(pg_cell(op, 0, LOOK_USER));
     return check_pooler(target, client, err) &&

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/memory.h"
 #include "host/cli/cmd_events.h"
@@ -51,8 +52,9 @@ bool cmd_events(struct neap_cli *cli, struct neap_session *session, json_t *list
 
 static json_t *entry_json(const struct neap_history_row *row)
 {
-    char hex[NEAP_HASH_HEX_SIZE];
+    char hex[NEAP_HASH_HEX_SIZE], at[NEAP_UTC_SIZE];
     json_t *json = json_object();
+    neap_clock_utc_of(row->at_us, at);
     neap_json_set(json, "seq", json_integer(row->seq));
     neap_json_set(json, "id", neap_json_text(row->id));
     neap_json_set(json, "name", neap_json_text(row->name));
@@ -61,7 +63,7 @@ static json_t *entry_json(const struct neap_history_row *row)
     neap_json_set(json, "actor", neap_json_text(row->actor));
     neap_json_set(json, "reason", neap_json_text(row->reason));
     neap_json_set(json, "ticket", neap_json_text(row->ticket));
-    neap_json_set(json, "at", neap_json_text(row->at));
+    neap_json_set(json, "at", neap_json_text(at));
     neap_json_set(json, "duration_ms", json_integer(row->duration_ms));
     neap_hash_hex(&row->exact, hex);
     neap_json_set(json, "exact", neap_json_text(hex));
@@ -81,7 +83,9 @@ static json_t *print_history(struct neap_cli *cli, const struct neap_history *hi
         if ((cli->argc > 0 && neap_migration_id_compare(row->id, cli->argv[0]) != 0) ||
             (cli->opt.run != NULL && strcmp(row->run_id, cli->opt.run) != 0))
             continue;
-        const char *cells[] = {row->at,
+        char at[NEAP_UTC_SIZE];
+        neap_clock_utc_of(row->at_us, at);
+        const char *cells[] = {at,
                                row->id,
                                row->name,
                                row->action,

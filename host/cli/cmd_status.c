@@ -22,12 +22,15 @@ static enum cli_colour colour_of(const struct neap_plan_item *item)
 
 static json_t *status_item(const struct neap_plan_item *item)
 {
+    char at[NEAP_UTC_SIZE];
     json_t *json = json_object();
     neap_json_set(json, "id", neap_json_text(item->id));
     neap_json_set(json, "name", neap_json_text(item->name));
     neap_json_set(json, "state", neap_json_text(neap_state_name(item->state)));
     neap_json_set(json, "problem", neap_json_text(neap_problem_name(item->problem)));
-    neap_json_set(json, "at", neap_json_text(item->row == NULL ? NULL : item->row->at));
+    if (item->row != NULL)
+        neap_clock_utc_of(item->row->at_us, at);
+    neap_json_set(json, "at", neap_json_text(item->row == NULL ? NULL : at));
     neap_json_set(json, "actor", neap_json_text(item->row == NULL ? NULL : item->row->actor));
     neap_json_set(json, "run_id", neap_json_text(item->row == NULL ? NULL : item->row->run_id));
     neap_json_set(json, "file", neap_json_text(item->file == NULL ? NULL : item->file->path));
@@ -36,44 +39,60 @@ static json_t *status_item(const struct neap_plan_item *item)
     return json;
 }
 
-/* --verbose: what is still to come says of itself. */
-static void print_words(struct neap_cli *cli, const json_t *list)
+static json_int_t count_of(const struct neap_plan *plan, enum neap_history_state state)
 {
-    static const char *const words[] = {"why", "risk", "locks", NULL};
-    size_t i;
-    json_t *entry;
-    json_array_foreach(list, i, entry) for (const char *const *word = words; *word != NULL; word++)
-    {
-        const char *text = json_string_value(json_object_get(entry, *word));
-        if (text != NULL)
-            cli_print(cli, "%s  %-5s  %s", json_string_value(json_object_get(entry, "id")), *word,
-                      text);
-    }
+    return (json_int_t)neap_plan_count(plan, state);
 }
 
-static json_t *print_status(struct neap_cli *cli, const struct neap_plan *plan)
+static json_t *status_json(const struct neap_plan *plan)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < plan->count; i++)
+        json_array_append_new(list, status_item(&plan->items[i]));
+    return list;
+}
+
+/* --verbose: what is still to come says of itself. */
+static void print_words(struct neap_cli *cli, const struct neap_plan_item *item)
+{
+    static const char *const words[] = {"why", "risk", "locks", NULL};
+    json_t *said = json_object();
+    neap_session_words(item, said);
+    for (const char *const *word = words; *word != NULL; word++) {
+        const char *text = json_string_value(json_object_get(said, *word));
+        if (text != NULL)
+            cli_print(cli, "%s  %-5s  %s", item->id, *word, text);
+    }
+    json_decref(said);
+}
+
+static void add_row(struct cli_table *table, const struct neap_plan_item *item)
+{
+    char at[NEAP_UTC_SIZE] = "";
+    const char *problem = neap_problem_name(item->problem);
+    bool applied = item->row != NULL && item->state == NEAP_STATE_APPLIED;
+    if (applied)
+        neap_clock_utc_of(item->row->at_us, at);
+    const char *cells[] = {item->id,
+                           item->name,
+                           neap_state_name(item->state),
+                           problem == NULL ? "" : problem,
+                           at,
+                           applied && item->row->actor != NULL ? item->row->actor : "",
+                           NULL};
+    cli_table_row(table, colour_of(item), cells);
+}
+
+static void print_status(struct neap_cli *cli, const struct neap_plan *plan)
 {
     static const char *const headings[] = {"id", "name", "state", "problem", "at", "by", NULL};
     struct cli_table *table = cli_table_new(headings);
-    json_t *list = json_array();
-    for (size_t i = 0; i < plan->count; i++) {
-        const struct neap_plan_item *item = &plan->items[i];
-        const char *problem = neap_problem_name(item->problem);
-        bool applied = item->row != NULL && item->state == NEAP_STATE_APPLIED;
-        const char *cells[] = {item->id,
-                               item->name,
-                               neap_state_name(item->state),
-                               problem == NULL ? "" : problem,
-                               applied ? item->row->at : "",
-                               applied && item->row->actor != NULL ? item->row->actor : "",
-                               NULL};
-        cli_table_row(table, colour_of(item), cells);
-        json_array_append_new(list, status_item(item));
-    }
+    for (size_t i = 0; i < plan->count; i++)
+        add_row(table, &plan->items[i]);
     cli_table_print(cli, table);
-    if (cli->opt.verbose)
-        print_words(cli, list);
-    return list;
+    for (size_t i = 0; cli->opt.verbose && i < plan->count; i++)
+        if (plan->items[i].state != NEAP_STATE_APPLIED)
+            print_words(cli, &plan->items[i]);
 }
 
 static bool is_disputed(const struct neap_plan *plan)
@@ -99,6 +118,34 @@ static void print_next(struct neap_cli *cli, const struct neap_plan *plan)
         cli_print(cli, "Next: `neap up`, or `neap up --dry-run` first.");
 }
 
+/* For --json. */
+static json_t *status_body(const struct neap_session *session, json_t *lease)
+{
+    const struct neap_plan *plan = &session->plan;
+    json_t *body = cli_target_json(session);
+    neap_json_set(body, "installed", json_boolean(session->history.installed));
+    neap_json_set(body, "migrations", status_json(plan));
+    neap_json_set(body, "applied", json_integer(count_of(plan, NEAP_STATE_APPLIED)));
+    neap_json_set(body, "pending", json_integer(count_of(plan, NEAP_STATE_PENDING)));
+    neap_json_set(body, "partial", json_integer(count_of(plan, NEAP_STATE_PARTIAL)));
+    neap_json_set(body, "lease", lease);
+    return body;
+}
+
+static void print_all(struct neap_cli *cli, const struct neap_session *session)
+{
+    const struct neap_plan *plan = &session->plan;
+    json_int_t partial = count_of(plan, NEAP_STATE_PARTIAL);
+    char *halfway =
+        partial > 0 ? neap_format(", %lld halfway", (long long)partial) : neap_strdup("");
+    print_status(cli, plan);
+    cli_print(cli, "%s on %s: %lld applied, %lld pending%s", session->target->database,
+              pg_address(session->target->control), (long long)count_of(plan, NEAP_STATE_APPLIED),
+              (long long)count_of(plan, NEAP_STATE_PENDING), halfway);
+    free(halfway);
+    print_next(cli, plan);
+}
+
 int cmd_status(struct neap_cli *cli)
 {
     struct neap_session session;
@@ -106,26 +153,17 @@ int cmd_status(struct neap_cli *cli)
     memset(&session, 0, sizeof session);
     json_t *body = NULL, *lease = json_null();
     int status = 0;
-    if (cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err) &&
-        (!session.history.current || session.target->recovery ||
-         cmd_lease_json(&session, &lease, &err))) {
+    bool looked = cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err);
+    if (looked && cli->json && session.history.current && !session.target->recovery)
+        looked = cmd_lease_json(&session, &lease, &err);
+    if (looked) {
         const struct neap_plan *plan = &session.plan;
-        size_t applied = neap_plan_count(plan, NEAP_STATE_APPLIED);
-        size_t pending = neap_plan_count(plan, NEAP_STATE_PENDING);
-        size_t partial = neap_plan_count(plan, NEAP_STATE_PARTIAL);
-        body = cli_target_json(&session);
-        neap_json_set(body, "installed", json_boolean(session.history.installed));
-        neap_json_set(body, "migrations", print_status(cli, plan));
-        neap_json_set(body, "applied", json_integer((json_int_t)applied));
-        neap_json_set(body, "pending", json_integer((json_int_t)pending));
-        neap_json_set(body, "partial", json_integer((json_int_t)partial));
-        neap_json_set(body, "lease", json_incref(lease));
-        char *halfway = partial > 0 ? neap_format(", %zu halfway", partial) : neap_strdup("");
-        cli_print(cli, "%s on %s: %zu applied, %zu pending%s", session.target->database,
-                  pg_address(session.target->control), applied, pending, halfway);
-        free(halfway);
-        print_next(cli, plan);
-        status = cli->opt.exit_code && pending + partial > 0 ? 3 : 0;
+        if (cli->json)
+            body = status_body(&session, json_incref(lease));
+        else
+            print_all(cli, &session);
+        bool open = count_of(plan, NEAP_STATE_PENDING) + count_of(plan, NEAP_STATE_PARTIAL) > 0;
+        status = cli->opt.exit_code && open ? 3 : 0;
     }
     json_decref(lease);
     return cli_end(cli, &session, status, body, &err);

@@ -4,6 +4,8 @@
  */
 #include "tests/unit/test_support.h"
 
+#include <time.h>
+
 #include "host/base/clock.h"
 
 static void check_duration(const char *text, int64_t expected)
@@ -141,6 +143,38 @@ static void test_clock__utc_is_rfc3339(void **unused)
     assert_true(year >= 2024);
 }
 
+static void check_utc(int64_t at_us, const char *expected)
+{
+    char text[NEAP_UTC_SIZE];
+
+    neap_clock_utc_of(at_us, text);
+    assert_string_equal(text, expected);
+}
+
+/* As the C library has it, on each day of 10,000 years. */
+static void test_clock__every_day_has_its_date(void **unused)
+{
+    (void)unused;
+    check_utc(0, "1970-01-01T00:00:00.000000Z");
+    check_utc(-1, "1969-12-31T23:59:59.999999Z");
+    check_utc(1795208738123456, "2026-11-20T21:05:38.123456Z");
+    check_utc(951782400000000, "2000-02-29T00:00:00.000000Z");
+    check_utc(INT64_MAX, "9999-12-31T23:59:59.999999Z");
+    check_utc(INT64_MIN, "0001-01-01T00:00:00.000000Z");
+    for (int64_t day = -719162; day < 2932897; day++) {
+        time_t at = (time_t)(day * 86400 + 86399);
+        struct tm parts;
+        char text[NEAP_UTC_SIZE], expected[NEAP_UTC_SIZE * 4];
+
+        gmtime_r(&at, &parts);
+        snprintf(expected, sizeof expected, "%04d-%02d-%02dT23:59:59.000001Z", parts.tm_year + 1900,
+                 parts.tm_mon + 1, parts.tm_mday);
+        neap_clock_utc_of((int64_t)at * 1000000 + 1, text);
+        if (strcmp(text, expected) != 0)
+            assert_string_equal(text, expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +184,7 @@ int main(void)
         cmocka_unit_test(test_clock__shows_durations),
         cmocka_unit_test(test_clock__deadlines_do_not_overflow),
         cmocka_unit_test(test_clock__utc_is_rfc3339),
+        cmocka_unit_test(test_clock__every_day_has_its_date),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,7 +113,7 @@ static void test_history__the_last_word_counts(void **state)
     assert_string_equal(row->actor, "alice");
     assert_null(row->reason);
     assert_true(neap_hash_equal(&row->exact, &test_hash));
-    assert_int_equal(strlen(row->at), strlen("2026-11-20T21:05:38.123456Z"));
+    assert_true(row->at_us > 1700000000000000 && row->at_us < 4000000000000000);
     assert_null(neap_history_find(&history, "0011"));
     assert_string_equal(neap_history_find(&history, "1")->id, "0001");
     assert_null(neap_history_find(&history, "0"));
