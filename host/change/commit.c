@@ -255,8 +255,6 @@ void neap_commit_defer(struct neap_tx *tx, const struct neap_unit *unit,
 bool neap_commit_confirm(struct neap_change *change, struct neap_error *err)
 {
     struct neap_commit_pending *pending = change->pending;
-    if (pending == NULL)
-        return true;
     bool committed = neap_commit_end(&pending->tx, &pending->unit, &pending->outcome, err);
     change->pending = NULL;
     pending->outcome.duration_ms = neap_clock_ms() - pending->began_ms;

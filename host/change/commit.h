@@ -31,8 +31,8 @@ bool neap_commit_may_wait(const struct neap_change *change, const struct neap_un
 /* Takes the transaction over as change->pending. */
 void neap_commit_defer(struct neap_tx *tx, const struct neap_unit *unit,
                        const struct neap_outcome *outcome, int64_t began_ms);
-/* neap_commit_end for change->pending, which is over afterwards; tells change->
- * confirmed, or rolls back. True also when there is none. */
+/* neap_commit_end for change->pending, which is not NULL and is over afterwards; tells
+ * change->confirmed, or rolls back. */
 bool neap_commit_confirm(struct neap_change *change, struct neap_error *err);
 
 #endif

@@ -322,8 +322,6 @@ static bool install_once(struct pg_client *control, int64_t version, struct neap
     bool installed = pg_pipeline_begin(control, &cause) && send_all(control, begin, &cause) &&
                      send_parts(control, version, &cause) && send_all(control, end, &cause);
     installed = pg_pipeline_end(control, installed ? &cause : NULL) && installed;
-    if (!installed && cause.code == NEAP_OK && pg_failure(control) != NULL)
-        neap_error_copy(&cause, pg_failure(control));
     if (!installed && !pg_is_lost(control)) {
         pg_failure_clear(control);
         pg_cleanup(control, true);

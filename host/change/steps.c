@@ -403,8 +403,8 @@ static bool record_whole(struct walk *walk, int64_t began_ms, struct neap_outcom
     arm_deadline(walk);
     struct neap_attempt_key key = {walk->unit->id, neap_unit_action(walk->unit->direction)};
     int64_t lock_timeout_ms = neap_unit_lock_timeout_ms(walk->change, walk->def);
-    bool done = neap_tx_begin(&tx, walk->change, &key, lock_timeout_ms, err) &&
-                neap_unit_entry(walk->change, walk->unit, walk->def, &entry, &bundle, err);
+    bool done = neap_tx_begin(&tx, walk->change, &key, lock_timeout_ms, err);
+    neap_unit_entry(walk->change, walk->unit, walk->def, &entry, &bundle);
     if (done) {
         entry.duration_ms = neap_clock_ms() - began_ms;
         entry.settle_steps = true;

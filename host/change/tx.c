@@ -42,10 +42,9 @@ static const char sql_session_limits[] =
 
 static char *limit_ms(const struct neap_run *run)
 {
-    int64_t left = run->deadline_ms == NEAP_FOREVER ? 0 : run->deadline_ms - neap_clock_ms();
-    if (run->deadline_ms != NEAP_FOREVER && left < 1)
-        left = 1;
-    return neap_format("%lld", left == 0 ? 0LL : (long long)(left + BACKSTOP_MS));
+    int64_t left = run->deadline_ms - neap_clock_ms();
+    bool limited = run->deadline_ms != NEAP_FOREVER;
+    return neap_format("%lld", limited ? (long long)((left > 0 ? left : 0) + BACKSTOP_MS) : 0LL);
 }
 
 static void on_notice(void *arg, const struct pg_notice *notice)

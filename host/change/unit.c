@@ -49,14 +49,14 @@ const char *neap_unit_action(enum neap_direction direction)
     return direction == NEAP_UP ? "apply" : "undo";
 }
 
-bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
+void neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
                      const struct neap_script_def *def, struct neap_history_entry *entry,
-                     void **bundle, struct neap_error *err)
+                     void **bundle)
 {
     size_t length = 0;
     *bundle = NULL;
-    if (unit->direction == NEAP_UP && !neap_source_bundle(unit->source, bundle, &length, err))
-        return false;
+    if (unit->direction == NEAP_UP)
+        neap_source_bundle(unit->source, bundle, &length);
     *entry = (struct neap_history_entry){
         .id = unit->id,
         .name = unit->name,
@@ -70,7 +70,6 @@ bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *u
         .bundle = *bundle,
         .bundle_length = length,
     };
-    return true;
 }
 
 bool neap_unit_call(struct neap_change *change, const struct neap_part_call *call,
@@ -224,11 +223,11 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
     change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
     neap_recorder_begin(&change->recorder, change->run, false);
     struct neap_attempt_key key = {unit->id, neap_unit_action(unit->direction)};
-    bool done = neap_tx_begin(&tx, change, &key, neap_unit_lock_timeout_ms(change, def), err) &&
-                /* now, while the server is at the COMMIT before, and not between the
-                 * last answer and the records */
-                neap_unit_entry(change, unit, def, &entry, &bundle, err) &&
-                run_body(&tx, unit, script, err);
+    bool done = neap_tx_begin(&tx, change, &key, neap_unit_lock_timeout_ms(change, def), err);
+    /* Now, while the server is at the COMMIT before, and not between the last answer
+     * and the records. */
+    neap_unit_entry(change, unit, def, &entry, &bundle);
+    done = done && run_body(&tx, unit, script, err);
     outcome->statements = change->recorder.statement_count;
     outcome->rows = change->recorder.row_count;
     done = confirm_earlier(change, outcome, err) && done;

@@ -22,9 +22,9 @@ bool neap_unit_call(struct neap_change *change, const struct neap_part_call *cal
 /* The event's common fields: id, name, direction. New reference. */
 json_t *neap_unit_fields(const struct neap_unit *unit);
 /* Fills what a history row says of the unit; *bundle is the caller's to free. */
-bool neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
+void neap_unit_entry(const struct neap_change *change, const struct neap_unit *unit,
                      const struct neap_script_def *def, struct neap_history_entry *entry,
-                     void **bundle, struct neap_error *err);
+                     void **bundle);
 /* What must hold before anything of the unit is sent: what it requires is applied,
  * and there is a way back where it is to go back. */
 bool neap_unit_check(const struct neap_change *change, const struct neap_unit *unit,

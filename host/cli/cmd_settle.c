@@ -24,8 +24,8 @@ static bool record(struct neap_session *session, const struct neap_plan_item *it
     neap_json_set(fields, "name", neap_json_text(item->name));
     neap_json_set(fields, "action", neap_json_text(action));
     neap_audit_add(session->audit, "history.settled", fields);
-    if (item->file != NULL && !neap_source_bundle(&item->source, &bundle, &length, err))
-        return false;
+    if (item->file != NULL)
+        neap_source_bundle(&item->source, &bundle, &length);
     struct neap_history_entry entry = {
         .id = item->id,
         .name = item->name,

@@ -63,8 +63,7 @@ bool neap_source_look(struct neap_source *source, struct neap_error *err);
 bool neap_source_unbundle(const void *bytes, size_t length, struct neap_source *out,
                           struct neap_error *err);
 /* zlib-compressed JSON {v, kind, files: [{path, module, text}]}; caller frees. */
-bool neap_source_bundle(const struct neap_source *source, void **bytes, size_t *length,
-                        struct neap_error *err);
+void neap_source_bundle(const struct neap_source *source, void **bytes, size_t *length);
 void neap_source_clear(struct neap_source *source);
 /* A unified diff of the two scripts' files, for people; the caller frees. */
 char *neap_source_diff(const struct neap_source *applied, const struct neap_source *now);

@@ -112,6 +112,21 @@ end)
 describe("a step in doubt", function()
   after_each(e2e.clean)
 
+  it("is not undone before its verify came to an answer", function()
+    local p = project(step('db:exec "create table one (id int)"',
+      'pause(db) expect.table "public.one"', 'db:exec "drop table one"'))
+    p:expect "up"
+    kill_in_pause(p, "down")
+    p:query "create table held ()"
+    local r = p:expect("resume --timeout 1s", 9)
+    assert.truthy(r.err:find("deadline", 1, true), r.err)
+    assert.equal("intent done undo", states(p))
+    p:query "drop table held"
+    p:expect "resume"
+    assert.equal("apply undo", history(p))
+    assert.equal("intent done undo undo undone", states(p))
+  end)
+
   it("is not settled by a file that was changed", function()
     local p = project()
     kill_in_pause(p, "up")

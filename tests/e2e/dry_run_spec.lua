@@ -165,6 +165,23 @@ return migration {
     assert.truthy(r.err:find("no way back: no way", 1, true), r.err)
   end)
 
+  it("whose locks may not be looked at fails, and leaves nothing", function()
+    local role = "blind_" .. p.database
+    p:query(("create role %s; revoke select on pg_catalog.pg_locks from public"):format(role))
+    p:write("migrations/0001_a.lua", ([[
+return migration {
+  summary = "a",
+  up = function(db) db:exec "create table a (id int)" db:exec "set role %s" end,
+  verify = unverified "a test", down = function() end,
+}]]):format(role))
+    local r = p:neap "up -n"
+    p:query(("drop role %s"):format(role))
+    assert.equal(1, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("permission denied for view pg_locks", 1, true), r.err)
+    assert.truthy(r.out:find("failed  0001", 1, true), r.out)
+    assert.equal("", relations())
+  end)
+
   it("waits for no lock longer than an attempt", function()
     p:query "create table old (id int)"
     p:write_sql("0001_a.sql", "alter table old add column x int")

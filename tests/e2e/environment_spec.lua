@@ -184,6 +184,14 @@ return migration {
       has(r.err, 'role "nobody_here" does not exist')
       assert.equal("f", p:value "select to_regclass('a') is not null")
     end)
+
+    it("that is empty is refused", function()
+      environment 'role = ""'
+      local r = p:expect("-e production up", 1)
+      has(r.err, "an identifier is empty")
+      assert.equal("f", p:value "select to_regclass('a') is not null")
+      assert.equal("0", p:value "select count(*) from neap.history")
+    end)
   end)
 
   it("needs no superuser, and says which rights are missing", function()
@@ -327,6 +335,20 @@ describe("a target out of reach", function()
     refused(with_password("postgres", "nothing_here"), 'database "nothing_here" does not exist',
       "hint:")
     refused(with_password "nobody_here", 'role "nobody_here" does not exist', "hint:")
+  end)
+
+  -- Looking takes one session, verify a second one.
+  it("that lets in one session of two: verify says so", function()
+    local role = "single_" .. p.database
+    p:expect "up"
+    p:query(("create role %s login connection limit 1; grant usage on schema neap to %s;"
+      .. " grant select on all tables in schema neap to %s"):format(role, role, role))
+    local url = p.url:gsub("user=postgres", "user=" .. role)
+    local r = p:neap({ "verify" }, { env = { DATABASE_URL = url } })
+    p:query(("drop owned by %s; drop role %s"):format(role, role))
+    assert.equal(13, r.status, r.out .. r.err)
+    has(r.err, "too many connections for role")
+    assert.is_nil(r.out:find("holds", 1, true), r.out)
   end)
 
   it("that lets the role in no more, or never", function()

@@ -284,6 +284,61 @@ describe("a server that falls silent", function()
     end
   end)
 
+  -- Another run has the lease when this one asks: history answers, and nothing follows.
+  it("in the answer to COMMIT, with the lease taken meanwhile: 6, and that one is done", function()
+    local p = e2e.project()
+    p:write_table("0001", "t1")
+    p:write_table("0002", "t2")
+    p:expect { "up" }
+    local proxy = network.open(p, "stall", WORK, "commit+0")
+    p:write("neap.lua", ([[return { environments = {
+      far = { url = "%s", lease_ttl = "5min" } } }]]):format(proxy.url))
+    local run = p:start("-e far down --to 0 --timeout 1s", { timeout = 60 })
+    assert(proxy:says("fired", 20), run:err())
+    assert(e2e.process.await(10, function()
+      return not has_table(p, "t2")
+    end))
+    p:query("update neap.lease set token = nextval('neap.lease_token'), run_id = 'other',"
+      .. " released_at = clock_timestamp()")
+    local r = run:wait(60)
+    proxy:stop()
+    assert.equal(6, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("another run took the lease", 1, true), r.err)
+    assert.truthy(r.out:find("undone  0002", 1, true), r.out .. r.err)
+    assert.is_nil(r.out:find("undone  0001", 1, true), r.out)
+    assert.is_true(is_applied(p, "0001"))
+    assert.is_true(has_table(p, "t1"))
+    p:expect { "down" }
+    assert.is_false(has_table(p, "t1"))
+    p:expect { "audit", "verify" }
+  end)
+
+  -- The question who is in the way is under way, and is not answered any more.
+  it("on the control session, while a lock is waited for: the end waits for it briefly", function()
+    local p = e2e.project()
+    p:query "create table base (id int)"
+    p:write_sql("0001_a.sql", "alter table base add x int", "select true")
+    local blocker = p:session "lock table base"
+    local length = 0
+    local measured = network.open(p, "none")
+    p:expect("up --lock-timeout 1s --lock-budget 1s", 7, { env = measured.env })
+    e2e.process.await(10, function()
+      length = tonumber(measured:out():match "\n1 (%d+) ")
+      return length
+    end)
+    local proxy = network.open(p, "stall", 1, length - 600)
+    local run = p:start("up --lock-timeout 20s --lock-budget 1s", { env = proxy.env })
+    assert(proxy:says("fired", 20), run:err())
+    run:signal "INT"
+    local r = run:wait(20)
+    blocker:close()
+    proxy:stop()
+    assert.equal(130, r.status, r.out .. r.err)
+    assert.equal("", p:value "select string_agg(id, ' ') from neap.history")
+    p:expect "up"
+    p:expect "audit verify"
+  end)
+
   it("in the answer to COMMIT past the deadline: what is applied is not called failed", function()
     local p = e2e.project()
     p:write_table("0001", "t1")
