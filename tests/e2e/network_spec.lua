@@ -313,6 +313,39 @@ describe("a server that falls silent", function()
     p:expect { "audit", "verify" }
   end)
 
+  -- It outlasts the patience for the answer, and each cancel. The session is the pooler's:
+  -- it is waited for, and not ended.
+  it("in a COMMIT through a pooler that takes its time: it is waited for", function()
+    local p = e2e.project()
+    p:query [[
+      create table late (id int);
+      create function wait() returns trigger language plpgsql as $$ begin
+        while new.id = 2 and clock_timestamp() < now() + interval '19 s' loop
+          begin
+            perform pg_sleep(1);
+          exception when query_canceled then null;
+          end;
+        end loop;
+        set constraints all deferred;
+        insert into public.late values (new.id + 1);
+        return null;
+      end $$;
+      create constraint trigger late after insert on late deferrable initially deferred
+        for each row when (new.id < 3) execute function wait()]]
+    p:write_sql("0001_a.sql", "create table t1 (id int); insert into late values (1)")
+    local socket = e2e.pooler(e2e.cluster().dir .. "/slow", e2e.cluster().socket, 4)
+    local proxy = network.open(p, "stall", WORK, "commit+0", socket .. "/.s.PGSQL.6432")
+    p:write("neap.lua", ([[return { environments = { far = { url = "%s",
+      pooler = "transaction" } } }]]):format(proxy.url))
+    local r = p:neap { "-e", "far", "up", "--timeout", "1s" }
+    assert.truthy(proxy:out():find("fired", 1, true), r.err)
+    assert.equal(0, r.status, r.out .. r.err)
+    assert.truthy(r.err:find("asking the history", 1, true), r.err)
+    assert.truthy(r.out:find("applied 0001", 1, true), r.out)
+    assert.is_true(is_applied(p, "0001"))
+    assert.is_true(has_table(p, "t1"))
+  end)
+
   -- The question who is in the way is under way, and is not answered any more.
   it("on the control session, while a lock is waited for: the end waits for it briefly", function()
     local p = e2e.project()
