@@ -145,6 +145,41 @@ static void test_audit_copy__what_is_not_in_the_journal_stays_here(void **state)
     assert_holds(scene);
 }
 
+static bool send_not(void *arg, const char *const arrays[3], bool last, struct neap_error *err)
+{
+    (void)last;
+    *(bool *)arg = strstr(arrays[2], "run.begin") != NULL;
+    neap_error_set(err, NEAP_ERR_DB_LOST, "a test");
+    return false;
+}
+
+/* The server went away with them: they are still to be copied. */
+static void test_audit_copy__what_could_not_be_sent_is_copied_later(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct neap_audit *audit = begin_run(scene, "run-a");
+    struct pg_client *other = pg_fixture_open(scene);
+    bool is_offered = false;
+    struct neap_audit_carrier carrier = {.send = send_not, .arg = &is_offered};
+    assert_false(neap_audit_carry(audit, &carrier, &scene->err));
+    assert_true(is_offered);
+    neap_error_clear(&scene->err);
+    must(scene, pg_exec_text(other,
+                             "select pg_terminate_backend(pid) from pg_stat_activity"
+                             " where pid <> pg_backend_pid() and application_name like 'neap:%'",
+                             0, NULL, NULL, &scene->err));
+    assert_false(pg_exec_text(scene->client, "select 1", 0, NULL, NULL, &scene->err));
+    neap_error_clear(&scene->err);
+    assert_false(neap_audit_copy(audit, scene->client, &scene->err));
+    assert_true(scene->err.code != NEAP_OK);
+    neap_error_clear(&scene->err);
+    pg_close(scene->client);
+    scene->client = other;
+    end_run(scene, audit);
+    assert_int_equal(events_of(scene, "run-a"), 2);
+    assert_holds(scene);
+}
+
 /* What was changed in the journal is not made true by a copy; the rest is copied. */
 static void test_audit_copy__a_changed_line_is_not_copied(void **state)
 {
@@ -258,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(test_audit_copy__##name, begin, end)
         CASE(what_is_not_in_the_journal_stays_here),
+        CASE(what_could_not_be_sent_is_copied_later),
         CASE(a_changed_line_is_not_copied),
         CASE(a_run_of_which_nothing_is_whole_is_not_made_up_for),
         CASE(the_last_200_runs_are_made_up_for),
