@@ -565,7 +565,8 @@ enum wait { CLAIM, BREAK };
 static void interrupted(struct pg_scene *scene, enum wait what, const struct lease_opts *opts)
 {
     struct lease *lease = NULL;
-    struct neap_timer *timer = neap_timer_begin(scene->loop, 600, 60000, interrupt, &scene->run);
+    struct neap_timer *timer =
+        neap_timer_begin(scene->loop, what == CLAIM ? 1500 : 600, 60000, interrupt, &scene->run);
     assert_false(what == CLAIM ? lease_claim(scene->client, opts, &lease, &scene->err)
                                : lease_break(scene->client, opts, false, &scene->err));
     neap_timer_end(timer);
