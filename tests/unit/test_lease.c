@@ -605,6 +605,37 @@ static void test_lease__a_wait_can_be_interrupted(void **state)
     pg_close(control);
 }
 
+static void terminate(void *arg)
+{
+    kill(*(pid_t *)arg, SIGTERM);
+}
+
+/* The session is lost while the run before is waited for: that is said, and the lease
+ * is free for the next one at once. */
+static void test_lease__a_wait_ends_with_its_session(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct lease_opts b = opts_of("b"), c = opts_of("c");
+    struct pg_client *left = open_as(scene, "a"), *control = open_as(scene, "b");
+    struct lease *lease = NULL;
+    pid_t backend = PQbackendPID(pg_raw(control));
+    pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at)"
+                       " values (nextval('neap.lease_token'), '" IDENTITY "', 'a', 1,"
+                       " '-infinity')");
+    struct neap_timer *timer = neap_timer_begin(scene->loop, 500, 60000, terminate, &backend);
+    b.wait_ms = 60000;
+    assert_false(lease_claim(control, &b, &lease, &scene->err));
+    neap_timer_end(timer);
+    assert_null(lease);
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_LOST);
+    neap_error_clear(&scene->err);
+    pg_close(control);
+    pg_close(left);
+    c.wait_ms = 10000; /* less than it would take to expire */
+    lease = claim(scene, scene->client, &c);
+    lease_release(lease);
+}
+
 /* No beat ran for longer than it is good for: the row decides, once it is asked. */
 static void test_lease__who_asks_after_its_time_looks_at_the_row(void **state)
 {
@@ -702,6 +733,7 @@ int main(void)
         CASE(break_ends_another_s),
         CASE(a_pooled_holder_is_named_by_its_expiry),
         CASE(a_wait_can_be_interrupted),
+        CASE(a_wait_ends_with_its_session),
         CASE(who_asks_after_its_time_looks_at_the_row),
         CASE(who_asks_a_silent_server_has_lost_it),
         CASE(what_may_not_be_broken_stays),
