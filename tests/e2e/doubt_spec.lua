@@ -143,6 +143,26 @@ describe("a step in doubt", function()
     p:expect "audit verify"
   end)
 
+  it("stays in doubt when what its verify says cannot be recorded", function()
+    local p = project()
+    kill_in_pause(p, "up")
+    p:query("create function refuse() returns trigger language plpgsql as"
+      .. " $$ begin raise exception 'not now'; end $$;"
+      .. " create trigger refuse before insert on neap.step for each row"
+      .. " when (new.state = 'done') execute function refuse()")
+    local r = p:expect("up", 9)
+    assert.truthy(r.err:find("its verify says it is done", 1, true), r.err)
+    assert.truthy(r.err:find("not now", 1, true), r.err)
+    assert.truthy(r.err:find("neap resume", 1, true), r.err)
+    assert.equal("intent", states(p))
+    assert.equal("", history(p))
+    p:query "drop function refuse cascade"
+    p:expect "resume"
+    assert.equal("apply", history(p))
+    assert.equal("intent done", states(p))
+    p:expect "audit verify"
+  end)
+
   it("stays in doubt when its verify came to no answer", function()
     local p = project(step('db:exec "create table one (id int)"',
       'pause(db) expect.table "public.one"', 'db:exec "drop table one"'))
