@@ -163,6 +163,78 @@ bool neap_path_read(const char *path, const char *root, size_t size_max, char **
     return ok;
 }
 
+void neap_path_reader_init(struct neap_path_reader *reader, const char *root)
+{
+    *reader = (struct neap_path_reader){.root = neap_strdup(root), .fd = -1};
+}
+
+static void leave_dir(struct neap_path_reader *reader)
+{
+    if (reader->fd >= 0)
+        close(reader->fd);
+    reader->fd = -1;
+    free(reader->dir);
+    reader->dir = NULL;
+}
+
+void neap_path_reader_clear(struct neap_path_reader *reader)
+{
+    leave_dir(reader);
+    free(reader->root);
+    *reader = (struct neap_path_reader){.fd = -1};
+}
+
+/* fd is then the directory of the first `length` bytes, or -1. */
+static void enter_dir(struct neap_path_reader *reader, const char *path, size_t length)
+{
+    char *whole = NULL;
+
+    if (reader->dir && strncmp(reader->dir, path, length) == 0 && reader->dir[length] == '\0')
+        return;
+    leave_dir(reader);
+    reader->dir = neap_strndup(path, length);
+    whole = neap_path_join(reader->root, reader->dir);
+    reader->fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(whole);
+    if (reader->fd >= 0 && !is_inside(reader->fd, reader->root)) {
+        close(reader->fd);
+        reader->fd = -1;
+    }
+}
+
+/* In a directory that is inside, what is no link is inside. */
+static bool read_inside(int dir, const char *name, size_t size_max, char **text, size_t *length)
+{
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+    size_t size = 0;
+    bool ok = false;
+
+    if (fd < 0)
+        return false;
+    ok = check_opened(fd, name, NULL, size_max, &size, NULL) &&
+         read_all(fd, name, size_max, size, text, length, NULL);
+    close(fd);
+    return ok;
+}
+
+bool neap_path_reader_read(struct neap_path_reader *reader, const char *path, size_t size_max,
+                           char **text, size_t *length, struct neap_error *err)
+{
+    const char *name = neap_path_name(path);
+    char *whole = NULL;
+    bool ok = false;
+
+    if (name != path) {
+        enter_dir(reader, path, (size_t)(name - path) - 1);
+        if (reader->fd >= 0 && read_inside(reader->fd, name, size_max, text, length))
+            return true;
+    }
+    whole = neap_path_join(reader->root, path); /* a link; or it fails again, and says why */
+    ok = neap_path_read(whole, reader->root, size_max, text, length, err);
+    free(whole);
+    return ok;
+}
+
 static bool write_all(int fd, const char *text, size_t length)
 {
     while (length > 0) {

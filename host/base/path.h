@@ -20,6 +20,16 @@ const char *neap_path_name(const char *path);            /* after the last '/' *
  * counted. The caller frees *text. */
 bool neap_path_read(const char *path, const char *root, size_t size_max, char **text,
                     size_t *length, struct neap_error *err);
+/* neap_path_read of many files, `path` relative to `root`, which is resolved already.
+ * What it keeps open is the directory of the file before, known to lie in the root. */
+struct neap_path_reader {
+    char *root, *dir;
+    int fd;
+};
+void neap_path_reader_init(struct neap_path_reader *reader, const char *root);
+bool neap_path_reader_read(struct neap_path_reader *reader, const char *path, size_t size_max,
+                           char **text, size_t *length, struct neap_error *err);
+void neap_path_reader_clear(struct neap_path_reader *reader);
 /* Writes beside `path`, fsyncs, renames, fsyncs the directory. */
 bool neap_path_write(const char *path, const char *text, size_t length, int mode,
                      struct neap_error *err);

@@ -83,6 +83,22 @@ static const char *name_fault(const char *file)
     return "the name may hold letters, digits, `_` and `-` only";
 }
 
+/* A name in the folder; `plain`: the folder itself says that it is a regular file. */
+struct entry {
+    char *name;
+    bool plain;
+};
+
+/* "migrations/<file>" */
+static char *path_of(const char *file)
+{
+    size_t length = strlen(file);
+    char *path = neap_alloc(sizeof FOLDER + length + 1);
+    memcpy(path, FOLDER "/", sizeof FOLDER);
+    memcpy(path + sizeof FOLDER, file, length);
+    return path;
+}
+
 /* NNNN_name.lua|.sql. */
 static bool parse_name(const char *file, struct neap_migration *out, struct neap_error *err)
 {
@@ -99,7 +115,7 @@ static bool parse_name(const char *file, struct neap_migration *out, struct neap
         return bad_name(err, file, "the id is zero; ids begin at 1");
     out->id = neap_strndup(file, digits);
     out->name = neap_strndup(file + digits + 1, name);
-    out->path = neap_format(FOLDER "/%s", file);
+    out->path = path_of(file);
     out->kind = is_sql ? NEAP_SOURCE_SQL : NEAP_SOURCE_LUA;
     return true;
 }
@@ -141,11 +157,7 @@ static bool check_file(const char *project, int dir, const char *file, struct ne
     if (S_ISLNK(status.st_mode) &&
         !(check_link(project, file, err) && look_at(dir, file, 0, &status, err)))
         return false;
-    if (!S_ISREG(status.st_mode))
-        return refuse(err, file, "is not a regular file");
-    if ((size_t)status.st_size > NEAP_SOURCE_SIZE_MAX)
-        return refuse(err, file, "is over 1 MB");
-    return true;
+    return S_ISREG(status.st_mode) || refuse(err, file, "is not a regular file");
 }
 
 static bool is_passed_over(const char *file)
@@ -153,33 +165,36 @@ static bool is_passed_over(const char *file)
     return file[0] == '.' || strcmp(file, "README.md") == 0;
 }
 
-static bool add_file(const char *project, int dir, const char *file, struct neap_migrations *out,
-                     struct neap_error *err)
+static bool add_file(const char *project, int dir, const struct entry *entry,
+                     struct neap_migrations *out, struct neap_error *err)
 {
-    struct neap_migration item = {0};
-    if (!parse_name(file, &item, err))
+    struct neap_migration *item = &out->items[out->count];
+    if (!parse_name(entry->name, item, err))
         return false;
-    size_t count = out->count + 1;
-    out->items = neap_realloc(out->items, count * sizeof *out->items);
-    out->items[out->count++] = item;
-    return check_file(project, dir, file, err);
+    out->count++;
+    return entry->plain || check_file(project, dir, entry->name, err);
 }
 
 static int compare_names(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
 }
 
 /* Sorted, so that the first fault is the same one on every file system. */
-static bool read_names(DIR *dir, char ***names, size_t *count, struct neap_error *err)
+static bool read_entries(DIR *dir, struct entry **entries, size_t *count, struct neap_error *err)
 {
-    const struct dirent *entry;
+    const struct dirent *found;
+    size_t capacity = 0;
     errno = 0;
-    while ((entry = readdir(dir)) != NULL) {
-        if (is_passed_over(entry->d_name))
+    while ((found = readdir(dir)) != NULL) {
+        if (is_passed_over(found->d_name))
             continue;
-        *names = neap_realloc(*names, (*count + 1) * sizeof **names);
-        (*names)[(*count)++] = neap_strdup(entry->d_name);
+        if (*count == capacity) {
+            capacity = capacity == 0 ? 64 : capacity * 2;
+            *entries = neap_realloc(*entries, capacity * sizeof **entries);
+        }
+        (*entries)[(*count)++] =
+            (struct entry){neap_strdup(found->d_name), found->d_type == DT_REG};
         errno = 0;
     }
     if (errno != 0) {
@@ -187,30 +202,42 @@ static bool read_names(DIR *dir, char ***names, size_t *count, struct neap_error
         return false;
     }
     if (*count > 0)
-        qsort(*names, *count, sizeof **names, compare_names);
+        qsort(*entries, *count, sizeof **entries, compare_names);
     return true;
 }
 
 static int compare_case(const void *a, const void *b)
 {
-    return strcasecmp(*(char *const *)a, *(char *const *)b);
+    return strcasecmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+}
+
+/* Thousands are in order already, and a sort costs more than a look. */
+static bool is_in_order(const void *items, size_t count, size_t size,
+                        int (*compare)(const void *a, const void *b))
+{
+    const char *item = items;
+    for (size_t i = 1; i < count; i++, item += size)
+        if (compare(item, item + size) >= 0)
+            return false;
+    return true;
 }
 
 /* Two names that are one on a file system without case: of two checkouts one
  * would have lost a file. */
-static bool check_case_twins(char *const *names, size_t count, struct neap_error *err)
+static bool check_case_twins(const struct entry *entries, size_t count, struct neap_error *err)
 {
-    char **sorted = neap_alloc((count + 1) * sizeof *sorted);
+    if (is_in_order(entries, count, sizeof *entries, compare_case))
+        return true;
+    struct entry *sorted = neap_alloc(count * sizeof *sorted);
     bool ok = true;
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = names[i];
+    memcpy(sorted, entries, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare_case);
     for (size_t i = 1; ok && i < count; i++) {
-        if (strcasecmp(sorted[i - 1], sorted[i]) != 0)
+        if (strcasecmp(sorted[i - 1].name, sorted[i].name) != 0)
             continue;
         neap_error_set(err, NEAP_ERR_PROJECT_NAME,
                        FOLDER "/%s and " FOLDER "/%s differ in upper and lower case alone",
-                       sorted[i - 1], sorted[i]);
+                       sorted[i - 1].name, sorted[i].name);
         ok = false;
     }
     free(sorted);
@@ -233,15 +260,16 @@ static bool check_duplicates(const struct neap_migrations *list, struct neap_err
 static bool discover_in(const char *project, DIR *dir, struct neap_migrations *out,
                         struct neap_error *err)
 {
-    char **names = NULL;
+    struct entry *entries = NULL;
     size_t count = 0;
-    bool ok = read_names(dir, &names, &count, err) && check_case_twins(names, count, err);
+    bool ok = read_entries(dir, &entries, &count, err) && check_case_twins(entries, count, err);
+    out->items = neap_alloc((count + 1) * sizeof *out->items);
     for (size_t i = 0; i < count; i++) {
-        ok = ok && add_file(project, dirfd(dir), names[i], out, err);
-        free(names[i]);
+        ok = ok && add_file(project, dirfd(dir), &entries[i], out, err);
+        free(entries[i].name);
     }
-    free(names);
-    if (ok && out->count > 0)
+    free(entries);
+    if (ok && !is_in_order(out->items, out->count, sizeof *out->items, compare_items))
         qsort(out->items, out->count, sizeof *out->items, compare_items);
     return ok && check_duplicates(out, err);
 }

@@ -23,7 +23,7 @@ struct neap_migrations {
 
 /* Errors name the file: project.name (bad names, case twins, backup files ending
  * in "~" or ".orig", other endings), project.duplicate (both files),
- * file.refused (a link out of the project, over 1 MB, not a regular file),
+ * file.refused (a link out of the project, not a regular file),
  * file.io. Hidden files (leading dot) and README.md are passed over. A project
  * without migrations/ is config.invalid that says `neap init`. */
 bool neap_discover(const char *project, struct neap_migrations *out, struct neap_error *err);

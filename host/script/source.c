@@ -16,6 +16,7 @@
 
 struct neap_source_cache {
     char *project;
+    struct neap_path_reader reader;
     struct neap_source_file *libs;
     size_t lib_count;
 };
@@ -24,6 +25,7 @@ struct neap_source_cache *neap_source_cache_new(const char *project)
 {
     struct neap_source_cache *cache = neap_alloc(sizeof *cache);
     cache->project = neap_strdup(project);
+    neap_path_reader_init(&cache->reader, project);
     return cache;
 }
 
@@ -43,6 +45,7 @@ void neap_source_cache_free(struct neap_source_cache *cache)
     for (size_t i = 0; i < cache->lib_count; i++)
         source_file_clear(&cache->libs[i]);
     free(cache->libs);
+    neap_path_reader_clear(&cache->reader);
     free(cache->project);
     free(cache);
 }
@@ -79,12 +82,11 @@ static void copy_file(struct neap_source_file *to, const struct neap_source_file
 }
 
 /* Reads one file; `file` has its path. */
-static bool read_file(const char *project, struct neap_source_file *file, struct neap_error *err)
+static bool read_file(struct neap_source_cache *cache, struct neap_source_file *file,
+                      struct neap_error *err)
 {
-    char *path = neap_path_join(project, file->path);
-    bool ok = neap_path_read(path, project, NEAP_SOURCE_SIZE_MAX, &file->text, &file->length, err);
-    free(path);
-    return ok;
+    return neap_path_reader_read(&cache->reader, file->path, NEAP_SOURCE_SIZE_MAX, &file->text,
+                                 &file->length, err);
 }
 
 /* Letters, digits, '_' and '-', in parts between single dots. */
@@ -146,8 +148,7 @@ static bool load_lib(struct neap_source_cache *cache, const char *module, struct
     }
     struct neap_source_file lib = {.path = path, .module = neap_strdup(module)};
     struct neap_error cause = {0};
-    bool ok =
-        read_file(cache->project, &lib, &cause) && source_file_look(&lib, NEAP_SOURCE_LUA, &cause);
+    bool ok = read_file(cache, &lib, &cause) && source_file_look(&lib, NEAP_SOURCE_LUA, &cause);
     if (ok) {
         size_t count = cache->lib_count + 1;
         cache->libs = neap_realloc(cache->libs, count * sizeof *cache->libs);
@@ -231,7 +232,7 @@ bool neap_source_load(struct neap_source_cache *cache, const char *path,
     *out = (struct neap_source){.kind = kind_of(path)};
     struct neap_source_file *file = add_file(out);
     file->path = neap_strdup(path);
-    bool ok = read_file(cache->project, file, err);
+    bool ok = read_file(cache, file, err);
     if (ok && !is_known(out, known))
         ok = source_file_look(file, out->kind, err) &&
              (out->kind == NEAP_SOURCE_SQL || add_libs(cache, out, err));

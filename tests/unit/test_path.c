@@ -126,6 +126,75 @@ static void test_path__refuses_what_is_no_file(void **unused)
     remove_tree(dir);
 }
 
+/* What the reader of the tree `root` gives for a path below it: text, or the error's code. */
+static void check_read(struct neap_path_reader *reader, const char *path, const char *text,
+                       enum neap_error_code code)
+{
+    struct neap_error err = {0};
+    char *read = NULL;
+    size_t length = 0;
+
+    assert_int_equal(neap_path_reader_read(reader, path, 8, &read, &length, &err), text != NULL);
+    assert_int_equal(err.code, code);
+    if (text)
+        assert_string_equal(read, text);
+    free(read);
+    neap_error_clear(&err);
+}
+
+static void write_below(const char *root, const char *path, const char *text)
+{
+    char *whole = neap_path_join(root, path);
+
+    write_file(whole, text);
+    free(whole);
+}
+
+static void link_below(const char *root, const char *target, const char *path)
+{
+    char *whole = neap_path_join(root, path);
+
+    assert_int_equal(symlink(target, whole), 0);
+    free(whole);
+}
+
+static void test_path__a_reader_refuses_the_same(void **unused)
+{
+    static const char *const dirs[] = {"root", "root/a", "root/b", "beside"};
+    char *dir = test_temp_dir();
+    char *root = neap_path_join(dir, "root");
+    struct neap_path_reader reader;
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
+        char *made = neap_path_join(dir, dirs[i]);
+        assert_int_equal(mkdir(made, 0700), 0);
+        free(made);
+    }
+    write_below(root, "top", "t");
+    write_below(root, "a/one", "1");
+    write_below(root, "a/long", "123456789");
+    write_below(root, "b/one", "2");
+    write_below(dir, "beside/one", "s");
+    link_below(root, "../b/one", "a/near");
+    link_below(root, "../../beside/one", "a/far");
+    link_below(root, "../beside", "out");
+    neap_path_reader_init(&reader, root);
+    check_read(&reader, "a/one", "1", NEAP_OK);
+    check_read(&reader, "b/one", "2", NEAP_OK);
+    check_read(&reader, "top", "t", NEAP_OK);
+    check_read(&reader, "a/near", "2", NEAP_OK);
+    check_read(&reader, "a/far", NULL, NEAP_ERR_FILE_REFUSED);
+    check_read(&reader, "a/long", NULL, NEAP_ERR_FILE_REFUSED);
+    check_read(&reader, "out/one", NULL, NEAP_ERR_FILE_REFUSED);
+    check_read(&reader, "../beside/one", NULL, NEAP_ERR_FILE_REFUSED);
+    check_read(&reader, "a/none", NULL, NEAP_ERR_FILE_IO);
+    check_read(&reader, "none/one", NULL, NEAP_ERR_FILE_IO);
+    neap_path_reader_clear(&reader);
+    free(root);
+    remove_tree(dir);
+}
+
 static void test_path__refuses_links_out(void **unused)
 {
     char *dir = test_temp_dir();
@@ -261,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_path__failed_write_leaves_nothing),
         cmocka_unit_test(test_path__refuses_what_is_no_file),
         cmocka_unit_test(test_path__refuses_links_out),
+        cmocka_unit_test(test_path__a_reader_refuses_the_same),
         cmocka_unit_test(test_path__private_dir_is_private),
         cmocka_unit_test(test_path__private_dir_needs_a_directory),
         cmocka_unit_test(test_path__a_link_is_present),
