@@ -9,6 +9,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum neap_preflight_name {
+#define NEAP_PREFLIGHT(symbol, name, unit, side, warning, error, about) NEAP_PREFLIGHT_##symbol,
+#include "host/change/preflight.def"
+#undef NEAP_PREFLIGHT
+    NEAP_PREFLIGHT_COUNT
+};
+
+/* In the check's own unit; NAN: it has no such level. */
+struct neap_preflight_rule {
+    bool off; /* the environment does not want it */
+    double warning, error;
+};
+
 struct neap_environment {
     char *name;    /* "production", "scratch", or "DATABASE_URL" when it has no name */
     bool named;    /* by neap.lua, or scratch: DATABASE_URL and PG* name none */
@@ -27,6 +40,7 @@ struct neap_environment {
     int64_t lease_ttl_ms;               /* default 30 s */
     int64_t connect_timeout_ms;         /* default 10 s */
     int64_t memory_bytes;               /* script cap; default 256 MB */
+    struct neap_preflight_rule preflight[NEAP_PREFLIGHT_COUNT];
 };
 
 #endif

@@ -71,8 +71,12 @@ void cli_json(struct neap_cli *cli, int exit_status, json_t *body);
 /* A line of the result on stdout; nothing with --json. EPIPE is remembered, not
  * fatal (HAZARDS G2). Control characters in the text are escaped. */
 void cli_print(struct neap_cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One look of several: `level` ("ok", "warning", "error") in its colour, and below the
+ * message what to do; `hint` may be NULL or "". */
+void cli_print_check(struct neap_cli *cli, const char *level, const char *name, const char *message,
+                     const char *hint);
 
-/* The same without the escapes for text made by neap: several lines, colours. */
+/* cli_print without the escapes for text made by neap: several lines, colours. */
 void cli_print_raw(struct neap_cli *cli, const char *text);
 /* True when everything printed so far arrived; EPIPE counts as arrived. Else
  * file.io, or output.lost where the target was changed. */

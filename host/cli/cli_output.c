@@ -178,3 +178,15 @@ bool cli_count(const char *text, const char *what, int *out, struct neap_error *
     neap_error_set(err, NEAP_ERR_USAGE, "%s is a count of 1 or more, not `%s`", what, text);
     return false;
 }
+
+void cli_print_check(struct neap_cli *cli, const char *level, const char *name, const char *message,
+                     const char *hint)
+{
+    enum cli_colour colour = level[0] == 'o' ? CLI_GREEN : level[0] == 'w' ? CLI_YELLOW : CLI_RED;
+    cli_print_raw(cli, cli_colour(cli, colour));
+    cli_print_raw(cli, level);
+    cli_print_raw(cli, cli_colour(cli, CLI_PLAIN));
+    cli_print(cli, "%*s %s: %s", (int)(7 - strlen(level)), "", name, message);
+    if (hint && hint[0] != '\0')
+        cli_print(cli, "        %s", hint);
+}

@@ -24,15 +24,8 @@ struct doctor {
 static void check(struct doctor *doctor, const char *name, const char *level, const char *message,
                   const char *hint)
 {
-    struct neap_cli *cli = doctor->cli;
-    enum cli_colour colour = level[0] == 'o' ? CLI_GREEN : level[0] == 'w' ? CLI_YELLOW : CLI_RED;
     json_t *row = json_object();
-    cli_print_raw(cli, cli_colour(cli, colour));
-    cli_print_raw(cli, level);
-    cli_print_raw(cli, cli_colour(cli, CLI_PLAIN));
-    cli_print(cli, "%*s %s: %s", (int)(7 - strlen(level)), "", name, message);
-    if (hint && hint[0] != '\0')
-        cli_print(cli, "        %s", hint);
+    cli_print_check(doctor->cli, level, name, message, hint);
     neap_json_set(row, "check", neap_json_text(name));
     neap_json_set(row, "level", neap_json_text(level));
     neap_json_set(row, "message", neap_json_text(message));

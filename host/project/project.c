@@ -17,6 +17,7 @@
 #include "host/base/path.h"
 #include "host/base/text.h"
 #include "host/project/project_config.h"
+#include "host/project/project_preflight.h"
 
 /* A value that has a unit. */
 struct limit {
@@ -336,6 +337,7 @@ static bool fill_environment(struct neap_project *project, const struct neap_pro
 {
     struct choice choice = choose(opts, config);
     choice.unset = unset;
+    project_preflight_fill(NULL, project->env.preflight);
     if (!choice.name)
         return fill_limits(project, opts, NULL, err);
     bool named = is_named(&choice);
@@ -350,6 +352,7 @@ static bool fill_environment(struct neap_project *project, const struct neap_pro
     if (!fill_url(project, &choice, err) || !fill_control(project, &choice, err))
         return false;
     fill_rules(project, choice.table);
+    project_preflight_fill(json_object_get(choice.table, "preflight"), project->env.preflight);
     return fill_limits(project, opts, choice.table, err);
 }
 

@@ -17,6 +17,7 @@
  *         system_identifier = "7301…", database = "shop",   -- identity pin
  *         pooler = "transaction",         -- run through one knowingly
  *         allow_superuser = true,
+ *         preflight = { connections = { warning = 70 } }, -- project_preflight.h
  *       },
  *     },
  *     default = nil,                      -- no default environment unless named here

@@ -16,6 +16,7 @@
 #include "host/base/memory.h"
 #include "host/base/path.h"
 #include "host/base/text.h"
+#include "host/project/project_preflight.h"
 #include "host/script/script.h"
 
 #define CONFIG_SIZE_MAX ((size_t)256 * 1024)
@@ -57,6 +58,7 @@ static const struct key environment_keys[] = {
     {"lease_ttl", KEY_DURATION},
     {"connect_timeout", KEY_DURATION},
     {"memory", KEY_SIZE},
+    {"preflight", KEY_TABLE},
     {NULL, KEY_TEXT},
 };
 
@@ -177,7 +179,8 @@ static bool check_environment(const char *name, const json_t *table, struct neap
         return false;
     }
     char *where = neap_format("environments.%s.", name);
-    bool good = check_keys(where, table, environment_keys, err);
+    bool good = check_keys(where, table, environment_keys, err) &&
+                project_preflight_check(where, json_object_get(table, "preflight"), err);
     free(where);
     return good;
 }

@@ -12,6 +12,7 @@ local SUBJECTS = { "project", "target", "environment", "script", "step", "run", 
   "errors", "security", "migrations", "steps", "sql-files" }
 
 local LOOKS = { status = true, history = true, check = true, doctor = true, help = true,
+  preflight = true,
   ["lease show"] = true, ["audit verify"] = true, ["audit show"] = true, ["audit export"] = true }
 
 local function texts()

@@ -75,6 +75,7 @@ local function succeeding(p)
     { "audit show", { "audit", "show" }, { "events" } },
     { "audit keygen", { "audit", "keygen", p.temp .. "/key" }, { "secret_key", "public_key" } },
     { "doctor", { "doctor" }, { "settings", "checks" } },
+    { "preflight", { "preflight" }, { "checks", "warnings", "errors" } },
     { "selftest limits", { "selftest", "limits", "--only", "tx.spelling-01" },
       { "limits", "held", "failed", "seconds" } },
     { "help", { "help", "json" }, { "topic", "text" } },

@@ -13,13 +13,14 @@ local floors = {
   ["host/script"] = 4,
   ["host/change"] = 5,
   ["host/migrate"] = 6, ["host/project"] = 6, ["host/runbook"] = 6, ["host/repl"] = 6,
-  ["host/selftest"] = 6,
+  ["host/selftest"] = 6, ["host/proof"] = 6,
   ["host/cli"] = 7, ["host/main.c"] = 7,
 }
 
 -- On one floor: which folder may use which neighbour.
 local neighbours = {
   ["host/migrate"] = { ["host/project"] = true },
+  ["host/proof"] = { ["host/project"] = true, ["host/migrate"] = true },
   ["host/repl"] = { ["host/project"] = true },
   ["host/runbook"] = { ["host/project"] = true },
 }

@@ -212,6 +212,12 @@ return {
       return p:neap "-e production repair 1 --mark applied --reason x --confirm other --json"
     end, at = false, says = "was confirmed for another database", hint = "--confirm e2e_" },
   },
+  ["preflight.failed"] = {
+    { run = function(p)
+      environment(p, "preflight = { disk_state = { error = 1e15 } }")
+      return p:neap "-e production preflight --json"
+    end, at = false, says = "not fit for a change now: disk_state", hint = "neap help preflight" },
+  },
   ["policy.refused"] = {
     { run = function(p)
       p:write_table("0001", "a")
