@@ -29,6 +29,8 @@ struct neap_loop {
     struct neap_timer *timers;
     void (*silence)(void *arg, const char *what, int64_t waited_ms);
     void *silence_arg;
+    bool (*idle)(void *arg);
+    void *idle_arg;
     bool turning;  /* inside uv_run, which cannot nest */
     bool speaking; /* inside silence, which may wait itself */
 };
@@ -145,6 +147,12 @@ void neap_loop_on_silence(struct neap_loop *loop,
     loop->silence_arg = arg;
 }
 
+void neap_loop_on_idle(struct neap_loop *loop, bool (*fn)(void *arg), void *arg)
+{
+    loop->idle = fn;
+    loop->idle_arg = arg;
+}
+
 static bool turn(struct neap_loop *loop, uv_run_mode mode, struct neap_error *err)
 {
     if (loop->turning) {
@@ -173,6 +181,16 @@ static bool turn_until(struct neap_loop *loop, int64_t until_ms, struct neap_err
     ok = turn(loop, UV_RUN_ONCE, err);
     uv_timer_stop(&loop->limit);
     return ok;
+}
+
+/* One turn that does not wait, and if it brought nothing a piece of other work. */
+static bool turn_idle(struct neap_loop *loop, const struct neap_wait *wait, struct neap_error *err)
+{
+    if (!turn(loop, UV_RUN_NOWAIT, err))
+        return false;
+    if (!wait->done(wait->arg) && !loop->idle(loop->idle_arg))
+        loop->idle = NULL;
+    return true;
 }
 
 static void speak(struct neap_loop *loop, const char *what, int64_t waited_ms)
@@ -224,7 +242,8 @@ bool neap_loop_wait(struct neap_loop *loop, const struct neap_wait *wait, struct
         }
         if (!wait->cleanup)
             limit = earliest(limit, loop->run->deadline_ms);
-        ok = ok && turn_until(loop, earliest(limit, next), err);
+        ok = ok && (loop->idle ? turn_idle(loop, wait, err)
+                               : turn_until(loop, earliest(limit, next), err));
     }
     if (next > begin + SILENCE_MS && !loop->speaking)
         neap_log_progress_end();

@@ -52,6 +52,10 @@ bool neap_loop_sleep(struct neap_loop *loop, int64_t duration_ms, const char *wh
 void neap_loop_on_silence(struct neap_loop *loop,
                           void (*fn)(void *arg, const char *what, int64_t waited_ms), void *arg);
 
+/* Called in waits for as long as nothing else is to be done, until it gives false; it
+ * must be quick and must not wait. NULL ends it. */
+void neap_loop_on_idle(struct neap_loop *loop, bool (*fn)(void *arg), void *arg);
+
 /* Repeats until ended; `fn` runs inside loop turns and must not wait. */
 struct neap_timer *neap_timer_begin(struct neap_loop *loop, int64_t first_ms, int64_t repeat_ms,
                                     void (*fn)(void *arg), void *arg);

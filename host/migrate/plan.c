@@ -57,18 +57,31 @@ static bool is_settled(const struct neap_plan_item *item)
            item->problem == NEAP_PROBLEM_NONE;
 }
 
-static bool load_file(struct neap_plan *plan, struct neap_plan_item *item, struct neap_error *err)
+/* The file's, read now unless it was ahead. */
+static bool read_source(struct neap_plan *plan, struct neap_read_ahead *ahead,
+                        struct neap_plan_item *item, struct neap_error *err)
+{
+    size_t index = (size_t)(item->file - plan->migrations.items);
+    if (ahead == NULL || index >= ahead->count)
+        return neap_source_read(plan->cache, item->file->path, &item->source, err);
+    item->source = ahead->sources[index];
+    ahead->sources[index] = (struct neap_source){0};
+    return true;
+}
+
+static bool complete_source(struct neap_plan *plan, struct neap_plan_item *item,
+                            struct neap_error *err)
 {
     struct neap_source_known known;
     bool is_known = item->row != NULL && item->state == NEAP_STATE_APPLIED;
     if (is_known)
         known = (struct neap_source_known){.exact = item->row->exact, .token = item->row->token};
-    return neap_source_load(plan->cache, item->file->path, is_known ? &known : NULL, &item->source,
-                            err);
+    return neap_source_complete(plan->cache, is_known ? &known : NULL, &item->source, err);
 }
 
-static bool add_item(struct neap_plan *plan, const struct neap_migration *file,
-                     const struct neap_history_row *row, struct neap_error *err)
+static bool add_item(struct neap_plan *plan, struct neap_read_ahead *ahead,
+                     const struct neap_migration *file, const struct neap_history_row *row,
+                     struct neap_error *err)
 {
     assert(file != NULL || row != NULL);
     struct neap_plan_item *item = &plan->items[plan->count];
@@ -76,7 +89,7 @@ static bool add_item(struct neap_plan *plan, const struct neap_migration *file,
     item->id = file != NULL ? file->id : row->id;
     item->name = file != NULL ? file->name : row->name;
     item->state = row == NULL ? NEAP_STATE_PENDING : row->state;
-    if (file != NULL && !load_file(plan, item, err))
+    if (file != NULL && !(read_source(plan, ahead, item, err) && complete_source(plan, item, err)))
         return false;
     item->problem = judge(item);
     if (!is_settled(item))
@@ -97,13 +110,30 @@ static void mark_late(struct neap_plan *plan)
     }
 }
 
-bool neap_plan_load(const char *project, const struct neap_history *history, struct neap_plan *out,
+/* Sets migrations and cache. */
+static bool find_files(struct neap_plan *plan, const char *project, struct neap_read_ahead *ahead,
+                       struct neap_error *err)
+{
+    if (ahead != NULL && ahead->cache != NULL) {
+        plan->migrations = ahead->migrations;
+        plan->cache = ahead->cache;
+        ahead->migrations = (struct neap_migrations){0};
+        ahead->cache = NULL;
+        return true;
+    }
+    if (!neap_discover(project, &plan->migrations, err))
+        return false;
+    plan->cache = neap_source_cache_new(project);
+    return true;
+}
+
+bool neap_plan_load(const char *project, struct neap_read_ahead *ahead,
+                    const struct neap_history *history, struct neap_plan *out,
                     struct neap_error *err)
 {
     memset(out, 0, sizeof *out);
-    if (!neap_discover(project, &out->migrations, err))
+    if (!find_files(out, project, ahead, err))
         return false;
-    out->cache = neap_source_cache_new(project);
     out->items = neap_alloc((out->migrations.count + history->count + 1) * sizeof *out->items);
     size_t file = 0, row = 0;
     bool done = true;
@@ -113,7 +143,7 @@ bool neap_plan_load(const char *project, const struct neap_history *history, str
             : row == history->count
                 ? -1
                 : neap_migration_id_compare(out->migrations.items[file].id, history->rows[row].id);
-        done = add_item(out, order <= 0 ? &out->migrations.items[file] : NULL,
+        done = add_item(out, ahead, order <= 0 ? &out->migrations.items[file] : NULL,
                         order >= 0 ? &history->rows[row] : NULL, err);
         file += order <= 0;
         row += order >= 0;

@@ -9,6 +9,7 @@
 
 #include "host/change/history.h"
 #include "host/migrate/discover.h"
+#include "host/migrate/read_ahead.h"
 #include "host/script/source.h"
 
 enum neap_problem {
@@ -39,8 +40,10 @@ struct neap_plan {
     struct neap_source_cache *cache;
 };
 
-/* Reads and hashes every file once. `history` is borrowed until clear. */
-bool neap_plan_load(const char *project, const struct neap_history *history, struct neap_plan *out,
+/* Reads and hashes every file once, but for those that were read ahead (NULL: none),
+ * which are taken. `history` is borrowed until clear. */
+bool neap_plan_load(const char *project, struct neap_read_ahead *ahead,
+                    const struct neap_history *history, struct neap_plan *out,
                     struct neap_error *err);
 void neap_plan_clear(struct neap_plan *plan);
 /* Whether the last word in history is that it is applied, also while a part of

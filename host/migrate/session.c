@@ -26,12 +26,18 @@ static bool is_applied(void *arg, const char *id)
     return item != NULL && item->state == NEAP_STATE_APPLIED;
 }
 
+static bool load(struct neap_session *session, struct neap_read_ahead *ahead,
+                 struct neap_error *err)
+{
+    return neap_history_load(session->target->control, &session->history, err) &&
+           neap_plan_load(session->project->dir, ahead, &session->history, &session->plan, err);
+}
+
 bool neap_session_reload(struct neap_session *session, struct neap_error *err)
 {
     neap_plan_clear(&session->plan);
     neap_history_clear(&session->history);
-    return neap_history_load(session->target->control, &session->history, err) &&
-           neap_plan_load(session->project->dir, &session->history, &session->plan, err);
+    return load(session, NULL, err);
 }
 
 static void limit_silence(struct neap_loop *loop, int64_t limit_ms)
@@ -77,8 +83,10 @@ bool neap_session_look(struct neap_session *session, struct neap_loop *loop,
     session->loop = loop;
     session->project = project;
     limit_silence(loop, project->env.connect_timeout_ms + LOOK_WAIT_MS);
+    struct neap_read_ahead *ahead = neap_read_ahead_begin(loop, project->dir);
     bool looked = neap_target_open(loop, &project->env, change, &session->target, err) &&
-                  neap_session_reload(session, err) && check_mark(session, err);
+                  load(session, ahead, err) && check_mark(session, err);
+    neap_read_ahead_end(ahead);
     return end_silence(session, looked, err);
 }
 

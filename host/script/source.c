@@ -218,30 +218,45 @@ static enum neap_source_kind kind_of(const char *path)
 static bool is_known(const struct neap_source *source, const struct neap_source_known *known)
 {
     struct neap_source_file *file = &source->files[0];
-    if (known == NULL || (source->kind == NEAP_SOURCE_LUA && source_may_require(file)))
+    if (known == NULL || !neap_hash_equal(&file->exact, &known->exact) ||
+        (source->kind == NEAP_SOURCE_LUA && source_may_require(file)))
         return false;
-    neap_hash_bytes(file->text, file->length, &file->exact);
     file->token = known->token;
-    return neap_hash_equal(&file->exact, &known->exact);
+    return true;
+}
+
+bool neap_source_read(struct neap_source_cache *cache, const char *path, struct neap_source *out,
+                      struct neap_error *err)
+{
+    *out = (struct neap_source){.kind = kind_of(path)};
+    struct neap_source_file *file = add_file(out);
+    file->path = neap_strdup(path);
+    if (!read_file(cache, file, err)) {
+        neap_source_clear(out);
+        return false;
+    }
+    neap_hash_bytes(file->text, file->length, &file->exact);
+    return true;
+}
+
+bool neap_source_complete(struct neap_source_cache *cache, const struct neap_source_known *known,
+                          struct neap_source *source, struct neap_error *err)
+{
+    bool ok = is_known(source, known) ||
+              (source_file_look(&source->files[0], source->kind, err) &&
+               (source->kind == NEAP_SOURCE_SQL || add_libs(cache, source, err)));
+    if (ok)
+        source_hash_all(source);
+    else
+        neap_source_clear(source);
+    return ok;
 }
 
 bool neap_source_load(struct neap_source_cache *cache, const char *path,
                       const struct neap_source_known *known, struct neap_source *out,
                       struct neap_error *err)
 {
-    *out = (struct neap_source){.kind = kind_of(path)};
-    struct neap_source_file *file = add_file(out);
-    file->path = neap_strdup(path);
-    bool ok = read_file(cache, file, err);
-    if (ok && !is_known(out, known))
-        ok = source_file_look(file, out->kind, err) &&
-             (out->kind == NEAP_SOURCE_SQL || add_libs(cache, out, err));
-    if (!ok) {
-        neap_source_clear(out);
-        return false;
-    }
-    source_hash_all(out);
-    return true;
+    return neap_source_read(cache, path, out, err) && neap_source_complete(cache, known, out, err);
 }
 
 bool neap_source_look(struct neap_source *source, struct neap_error *err)

@@ -48,11 +48,17 @@ void neap_source_cache_free(struct neap_source_cache *cache);
 struct neap_source_known {
     struct neap_hash exact, token;
 };
-/* Reads `path` (relative) once and hashes what was read. When its bytes are what
+/* Reads `path` (relative) once and hashes its bytes. Errors: file.*. */
+bool neap_source_read(struct neap_source_cache *cache, const char *path, struct neap_source *out,
+                      struct neap_error *err);
+/* Hashes the rest of what was read. When its bytes are what
  * `known` (may be NULL) says and it requires nothing, that is believed of the
  * tokens too and they are not scanned: most of a long history is such files.
- * Errors: file.* , script.require (a lib module that is missing, or links out of
+ * Clears `source` on failure. Errors: script.require (a lib module that is missing, or links out of
  * the project), script.syntax (bytecode, an unfinished string or comment). */
+bool neap_source_complete(struct neap_source_cache *cache, const struct neap_source_known *known,
+                          struct neap_source *source, struct neap_error *err);
+/* Both. */
 bool neap_source_load(struct neap_source_cache *cache, const char *path,
                       const struct neap_source_known *known, struct neap_source *out,
                       struct neap_error *err);

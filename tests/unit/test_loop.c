@@ -297,6 +297,35 @@ static void test_loop__second_signal_ends_at_once(void **unused)
     check_second(SIGTERM);
 }
 
+/* Two pieces of work and the look that finds no more. */
+static bool on_idle(void *arg)
+{
+    struct bench *bench = arg;
+
+    return ++bench->count < 3;
+}
+
+static void test_loop__waits_have_time_for_other_work(void **state)
+{
+    struct bench *bench = *state;
+    struct neap_wait wait = {.done = is_enough, .arg = bench};
+    double cpu = cpu_seconds();
+
+    neap_loop_on_idle(bench->loop, on_idle, bench);
+    assert_int_equal(bench->count, 0); /* in waits alone */
+    assert_true(neap_loop_sleep(bench->loop, 300, NULL, NULL));
+    assert_int_equal(bench->count, 3);
+    assert_true(cpu_seconds() - cpu < 0.15); /* and then it sleeps */
+    neap_loop_on_idle(bench->loop, on_idle, bench);
+    bench->wanted = 3;
+    assert_true(neap_loop_wait(bench->loop, &wait, NULL)); /* done already: nothing is called */
+    assert_int_equal(bench->count, 3);
+    bench->count = 0;
+    bench->wanted = 1;
+    assert_true(neap_loop_wait(bench->loop, &wait, NULL));
+    assert_int_equal(bench->count, 1); /* no piece more than the wait took */
+}
+
 #define WITH_LOOP(test) cmocka_unit_test_setup_teardown(test, bench_open, bench_close)
 
 int main(void)
@@ -309,6 +338,7 @@ int main(void)
         WITH_LOOP(test_loop__arms_from_the_handler),
         WITH_LOOP(test_loop__does_not_spin),
         WITH_LOOP(test_loop__breaks_silence_each_second),
+        WITH_LOOP(test_loop__waits_have_time_for_other_work),
         WITH_LOOP(test_loop__refuses_to_nest),
         WITH_LOOP(test_loop__holds_stop_by_terminal),
         cmocka_unit_test(test_loop__closes_what_others_left),
