@@ -77,6 +77,14 @@ static bool is_inside(int fd, const char *root)
     return inside;
 }
 
+static void refuse_size(const char *path, size_t size_max, struct neap_error *err)
+{
+    bool whole = size_max >= 1U << 20 && size_max % (1U << 20) == 0;
+
+    neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s is over %zu %s", path,
+                   whole ? size_max >> 20 : size_max, whole ? "MB" : "bytes");
+}
+
 static bool check_opened(int fd, const char *path, const char *root, size_t size_max, size_t *size,
                          struct neap_error *err)
 {
@@ -96,7 +104,7 @@ static bool check_opened(int fd, const char *path, const char *root, size_t size
         return false;
     }
     if (found.st_size < 0 || (uintmax_t)found.st_size > size_max) {
-        neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s is over %zu bytes", path, size_max);
+        refuse_size(path, size_max, err);
         return false;
     }
     *size = (size_t)found.st_size;
@@ -129,7 +137,7 @@ static bool read_all(int fd, const char *path, size_t size_max, size_t size, cha
         }
         used += got;
         if (used > size_max) {
-            neap_error_set(err, NEAP_ERR_FILE_REFUSED, "%s is over %zu bytes", path, size_max);
+            refuse_size(path, size_max, err);
             break;
         }
         if (got == 0 || (size > 0 && used == size)) { /* as long as it said, and no longer */
