@@ -53,8 +53,8 @@ static const char *const hints[NEAP_PREFLIGHT_COUNT] = {
     [NEAP_PREFLIGHT_REPLICATION_WAL] =
         "Wait for the replica, or see why it applies nothing: what you change comes on top.",
     [NEAP_PREFLIGHT_INVALID_INDEXES] = "DROP INDEX CONCURRENTLY, then build it again.",
-    [NEAP_PREFLIGHT_ARCHIVING] = "See archive_command and the server's log: until it works there "
-                                 "is no way back to a point in time.",
+    [NEAP_PREFLIGHT_ARCHIVING] =
+        "See archive_command and the server's log; until then no point in time can be restored.",
     [NEAP_PREFLIGHT_DISK_STATE] = "Free some, or give another --state-dir.",
     [NEAP_PREFLIGHT_DISK_DATA] = "Free some: a rewrite needs a second copy of its table.",
 };
@@ -232,7 +232,7 @@ static void look_target(const struct asking *asking, enum neap_preflight_name ch
                                                      : "the target takes writes");
         break;
     case NEAP_PREFLIGHT_SERVER_VERSION:
-        row->value = target->server_version_num / 10000;
+        row->value = floor(target->server_version_num / 10000.0);
         row->message = neap_format("PostgreSQL %s", target->server_version);
         break;
     case NEAP_PREFLIGHT_PIN:
