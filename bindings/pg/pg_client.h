@@ -48,6 +48,17 @@ bool pg_is_lost(const struct pg_client *client);
 /* "host:port/dbname as user", never a password. Borrowed. */
 const char *pg_address(const struct pg_client *client);
 
+/* The server's own types; their numbers never change. */
+enum pg_type {
+    PG_TYPE_BOOL = 16,
+    PG_TYPE_BYTEA = 17,
+    PG_TYPE_INT8 = 20,
+    PG_TYPE_TEXT = 25,
+    PG_TYPE_TEXT_ARRAY = 1009,
+    PG_TYPE_INT8_ARRAY = 1016,
+    PG_TYPE_UUID = 2950,
+};
+
 /* One parameter. value NULL is SQL NULL. Text must be valid UTF-8 and without NUL
  * (db.argument), and be NUL-terminated also where `length` is given; binary is
  * for bytea. type 0 lets the server infer. */
@@ -61,6 +72,11 @@ struct pg_param {
     {                                  \
         .value = (text_), .length = -1 \
     } /* length -1: strlen */
+/* Of a type that the server need not work out; the value is text all the same. */
+#define PG_TYPED(text_, type_)                          \
+    {                                                   \
+        .value = (text_), .length = -1, .type = (type_) \
+    }
 
 struct pg_statement {
     const char *sql;               /* borrowed for the call */
@@ -133,6 +149,9 @@ bool pg_sync(struct pg_client *client, struct neap_error *err);
 /* Asks for the answers so far, which ends nothing: behind a statement that failed the
  * server goes on skipping. Does not wait. */
 void pg_ask(struct pg_client *client);
+/* Lets what was sent leave now, and not with the next wait: for before work of the
+ * host's own, so that the server is at its part meanwhile. Does not wait. */
+void pg_push(struct pg_client *client);
 
 /* The first failure since the last pg_failure_clear, of any statement, owned or
  * not: sticky, so that a script that swallows it cannot go on. db.aborted never

@@ -190,6 +190,14 @@ void pg_ask(struct pg_client *client)
     pg_flush(client);
 }
 
+void pg_push(struct pg_client *client)
+{
+    if (client->unflushed_bytes == 0)
+        return;
+    pg_flush(client);
+    client->flushed_us = neap_clock_us();
+}
+
 /* Both sides may be full: then we read while we wait to write. A callback must
  * not wait, so what it sends is let in over the mark. */
 static bool make_room(struct pg_client *client, const struct pg_statement *statement,

@@ -187,8 +187,32 @@ bool neap_audit_write(struct neap_audit *audit, struct neap_error *err)
     return written;
 }
 
+bool neap_audit_sync_begin(struct neap_audit *audit, struct neap_error *err)
+{
+    struct neap_journal *journal = &audit->journal;
+    pthread_mutex_lock(&audit->lock);
+    bool begun = write_file(audit, false, err);
+    if (begun && journal->dirty && neap_audit_syncer_begin(&audit->syncer, journal->fd))
+        journal->dirty = false;
+    else if (begun)
+        begun = neap_journal_sync(journal, err);
+    pthread_mutex_unlock(&audit->lock);
+    return begun;
+}
+
+bool neap_audit_sync_end(struct neap_audit *audit, struct neap_error *err)
+{
+    int errnum = neap_audit_syncer_end(audit->syncer); /* without the lock: it may take long */
+    pthread_mutex_lock(&audit->lock);
+    bool synced = neap_journal_synced(&audit->journal, errnum, err);
+    pthread_mutex_unlock(&audit->lock);
+    return synced;
+}
+
 bool neap_audit_sync(struct neap_audit *audit, struct neap_error *err)
 {
+    if (audit->syncer != NULL && !neap_audit_sync_end(audit, err))
+        return false;
     pthread_mutex_lock(&audit->lock);
     bool synced = write_file(audit, false, err) && neap_journal_sync(&audit->journal, err);
     pthread_mutex_unlock(&audit->lock);
@@ -276,6 +300,7 @@ void neap_audit_close(struct neap_audit *audit)
     for (size_t i = 0; i < audit->event_count; i++)
         free_event(&audit->events[i]);
     free(audit->events);
+    neap_audit_syncer_free(audit->syncer);
     neap_journal_close(&audit->journal);
     neap_sign_clear(&audit->key);
     pthread_mutex_destroy(&audit->lock);

@@ -59,6 +59,10 @@ void neap_audit_add(struct neap_audit *audit, const char *event, json_t *fields)
  * false, though the record is durable, when there is no room for the outcomes to
  * come: an effect must not be sent then. */
 bool neap_audit_sync(struct neap_audit *audit, struct neap_error *err);
+/* The same in two parts, for while the server is at a COMMIT: writes, and begins to make
+ * it durable; waits until it is. neap_audit_sync waits for what was begun, too. */
+bool neap_audit_sync_begin(struct neap_audit *audit, struct neap_error *err);
+bool neap_audit_sync_end(struct neap_audit *audit, struct neap_error *err);
 /* Writes without fsync: outcomes that the next sync makes durable. */
 bool neap_audit_write(struct neap_audit *audit, struct neap_error *err);
 /* Queues the written events not yet in the target's copy as INSERTs on `client`

@@ -12,6 +12,7 @@
 #include "host/change/audit.h"
 #include "host/change/audit_journal.h"
 #include "host/change/audit_sign.h"
+#include "host/change/audit_sync.h"
 
 enum audit_event_state {
     AUDIT_ADDED,   /* in memory; no hash yet */
@@ -32,8 +33,9 @@ struct audit_event {
 struct neap_audit {
     char *state_dir, *identity, *run_id;
     struct neap_journal journal;
-    pthread_mutex_t lock;       /* the watchdog thread's last word */
-    struct audit_event *events; /* not yet known to be in the target, in order */
+    struct neap_audit_syncer *syncer; /* the main thread's alone; NULL until it is needed */
+    pthread_mutex_t lock;             /* the watchdog thread's last word */
+    struct audit_event *events;       /* not yet known to be in the target, in order */
     size_t event_count, event_capacity;
     int64_t seq;                   /* last one added */
     char head[NEAP_HASH_HEX_SIZE]; /* of the run's chain: its last written event */

@@ -348,16 +348,22 @@ static bool reserve(struct neap_journal *journal, struct neap_error *err)
     return false;
 }
 
+bool neap_journal_synced(struct neap_journal *journal, int errnum, struct neap_error *err)
+{
+    if (errnum == 0)
+        return reserve(journal, err);
+    journal->failed = true; /* a second fsync may lie about pages that were dropped */
+    neap_error_errno(err, NEAP_ERR_AUDIT_JOURNAL, errnum, "cannot sync the audit journal %s",
+                     journal->path);
+    return false;
+}
+
 bool neap_journal_sync(struct neap_journal *journal, struct neap_error *err)
 {
-    if (journal->dirty && fdatasync(journal->fd) != 0) {
-        journal->failed = true; /* a second fsync may lie about pages that were dropped */
-        neap_error_errno(err, NEAP_ERR_AUDIT_JOURNAL, errno, "cannot sync the audit journal %s",
-                         journal->path);
-        return false;
-    }
-    journal->dirty = false;
-    return reserve(journal, err);
+    int errnum = journal->dirty && fdatasync(journal->fd) != 0 ? errno : 0;
+    if (errnum == 0)
+        journal->dirty = false;
+    return neap_journal_synced(journal, errnum, err);
 }
 
 void neap_journal_line(struct neap_buffer *out, const char *hash, const char *body)

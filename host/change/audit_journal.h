@@ -53,6 +53,8 @@ bool neap_journal_append(struct neap_journal *journal, const char *bytes, size_t
                          const char *head, struct neap_error *err);
 /* fdatasync; then makes sure of room for the outcomes to come. */
 bool neap_journal_sync(struct neap_journal *journal, struct neap_error *err);
+/* The same, where another thread's fdatasync gave `errnum` (0: done). */
+bool neap_journal_synced(struct neap_journal *journal, int errnum, struct neap_error *err);
 /* Under the lock: begins a new segment when this one is full. */
 bool neap_journal_rotate(struct neap_journal *journal, struct neap_error *err);
 

@@ -36,7 +36,7 @@ bool neap_commit_send(struct neap_tx *tx, struct neap_error *err)
         return false;
     }
     pg_sync(tx->work, NULL); /* lost: the wait for the answer says so */
-    tx->unsynced = !neap_audit_sync(tx->change->audit, NULL);
+    tx->unsynced = !neap_audit_sync_begin(tx->change->audit, NULL);
     return true;
 }
 
@@ -221,6 +221,7 @@ bool neap_commit_end(struct neap_tx *tx, const struct neap_unit *unit, struct ne
         change->target->tidy = tx->work != NULL; /* put back what it set: neap_tx_record */
     neap_audit_copied(change->audit, true);
     tx->copied = false;
+    tx->unsynced = !neap_audit_sync_end(change->audit, NULL) || tx->unsynced;
     outcome->unreplicated = tx->unreplicated;
     neap_tx_record_failover(change);
     json_t *fields = neap_unit_fields(unit);

@@ -11,7 +11,8 @@
 #include "host/change/tx.h"
 
 /* Queues COMMIT; the last moment to turn back is before it. Does not wait for the
- * answer; the journal is made durable while the server is at it. */
+ * answer; the journal is made durable while the server is at it, and is when
+ * neap_commit_end returns. */
 bool neap_commit_send(struct neap_tx *tx, struct neap_error *err);
 /* Waits for the answer, settles one that nobody heard, and records the event. True:
  * committed. False: it was not (the server's word), or commit.unknown: the server

@@ -11,25 +11,16 @@
 
 #include "host/base/memory.h"
 
-#define BYTEA_OID 17
-
 static const char sql_mark[] =
     "update neap.meta set environment = $1::pg_catalog.text where environment is null";
 
 /* RowExclusive on neap.history and neap.event, KEY SHARE on the lease's row. First what
  * the script may have changed in its session is put back, also for whoever has it next. */
 static const char sql_record[] =
-    "select neap.tidy(), neap.record($1::pg_catalog.uuid, $2::pg_catalog.bytea, "
-    "$3::pg_catalog.text,"
-    " $4::pg_catalog.text, $5::pg_catalog.text, $6::pg_catalog.bytea, $7::pg_catalog.bytea,"
-    " $8::pg_catalog.bytea, $9::pg_catalog.text, $10::pg_catalog.text, $11::pg_catalog.text,"
-    " $12::pg_catalog.text, $13::pg_catalog.int8, $14::pg_catalog.int8, $15::pg_catalog.text,"
-    " $16::pg_catalog.bool, $17::pg_catalog._int8, $18::pg_catalog._text,"
-    " $19::pg_catalog._text)";
+    "select neap.tidy(), neap.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+    " $14, $15, $16, $17, $18, $19)";
 
-static const char sql_record_events[] =
-    "select neap.record_events($1::pg_catalog.uuid, $2::pg_catalog.bytea,"
-    " $3::pg_catalog._int8, $4::pg_catalog._text, $5::pg_catalog._text)";
+static const char sql_record_events[] = "select neap.record_events($1, $2, $3, $4, $5)";
 
 static const char sql_has_attempt[] =
     "select exists (select from neap.history h"
@@ -51,7 +42,7 @@ bool neap_history_mark(struct pg_client *control, const char *environment, struc
 static struct pg_param bytes_param(const void *bytes, size_t length)
 {
     return (struct pg_param){
-        .value = bytes, .length = (int)length, .type = BYTEA_OID, .binary = true};
+        .value = bytes, .length = (int)length, .type = PG_TYPE_BYTEA, .binary = true};
 }
 
 static struct pg_param hash_param(const struct neap_hash *hash)
@@ -72,25 +63,25 @@ static bool send_record(const struct record *record, const char *const arrays[3]
     char *duration = neap_format("%lld", (long long)entry->duration_ms);
     char *token = neap_format("%lld", (long long)entry->lease_token);
     const struct pg_param params[] = {
-        PG_TEXT(entry->attempt->uuid),
+        PG_TYPED(entry->attempt->uuid, PG_TYPE_UUID),
         hash_param(&entry->attempt->secret),
-        PG_TEXT(entry->id),
-        PG_TEXT(entry->name),
-        PG_TEXT(entry->action),
+        PG_TYPED(entry->id, PG_TYPE_TEXT),
+        PG_TYPED(entry->name, PG_TYPE_TEXT),
+        PG_TYPED(entry->action, PG_TYPE_TEXT),
         hash_param(entry->exact),
         hash_param(entry->token),
         bytes_param(entry->bundle, entry->bundle_length),
-        PG_TEXT(entry->summary),
-        PG_TEXT(entry->actor),
-        PG_TEXT(entry->reason),
-        PG_TEXT(entry->ticket),
-        PG_TEXT(duration),
-        PG_TEXT(token),
-        PG_TEXT(entry->xid),
-        PG_TEXT(entry->settle_steps ? "true" : "false"),
-        PG_TEXT(arrays[0]),
-        PG_TEXT(arrays[1]),
-        PG_TEXT(arrays[2]),
+        PG_TYPED(entry->summary, PG_TYPE_TEXT),
+        PG_TYPED(entry->actor, PG_TYPE_TEXT),
+        PG_TYPED(entry->reason, PG_TYPE_TEXT),
+        PG_TYPED(entry->ticket, PG_TYPE_TEXT),
+        PG_TYPED(duration, PG_TYPE_INT8),
+        PG_TYPED(token, PG_TYPE_INT8),
+        PG_TYPED(entry->xid, PG_TYPE_TEXT),
+        PG_TYPED(entry->settle_steps ? "true" : "false", PG_TYPE_BOOL),
+        PG_TYPED(arrays[0], PG_TYPE_INT8_ARRAY),
+        PG_TYPED(arrays[1], PG_TYPE_TEXT_ARRAY),
+        PG_TYPED(arrays[2], PG_TYPE_TEXT_ARRAY),
     };
     struct pg_statement statement = {.sql = sql_record,
                                      .params = params,
@@ -108,11 +99,11 @@ static bool send_events(void *arg, const char *const arrays[3], bool last, struc
     if (last)
         return send_record(record, arrays, err);
     const struct pg_param params[] = {
-        PG_TEXT(record->entry->attempt->uuid),
+        PG_TYPED(record->entry->attempt->uuid, PG_TYPE_UUID),
         hash_param(&record->entry->attempt->secret),
-        PG_TEXT(arrays[0]),
-        PG_TEXT(arrays[1]),
-        PG_TEXT(arrays[2]),
+        PG_TYPED(arrays[0], PG_TYPE_INT8_ARRAY),
+        PG_TYPED(arrays[1], PG_TYPE_TEXT_ARRAY),
+        PG_TYPED(arrays[2], PG_TYPE_TEXT_ARRAY),
     };
     struct pg_statement statement = {
         .sql = sql_record_events, .params = params, .call_id = -1, .param_count = 5};

@@ -10,8 +10,6 @@
 #include "host/base/memory.h"
 #include "host/change/history.h"
 
-#define BYTEA_OID 17
-
 /* RowExclusive on neap.step. */
 static const char sql_step[] =
     "insert into neap.step (id, step_index, name, state, run_id, attempt, token_hash)"
@@ -40,7 +38,7 @@ bool neap_history_step(struct pg_client *control, const struct neap_step_row *ro
         PG_TEXT(row->attempt),
         {.value = (const char *)row->token.bytes,
          .length = NEAP_HASH_SIZE,
-         .type = BYTEA_OID,
+         .type = PG_TYPE_BYTEA,
          .binary = true},
     };
     struct pg_statement statement = {.sql = sql_step,

@@ -16,21 +16,18 @@
 
 #define BACKSTOP_MS 2000 /* the server's limits end after the host's own, with its words */
 
-/* One statement for all limits, the fence and the guard. LOCAL, so that a pooler
- * cannot hand them on. synchronous_commit is raised, never lowered. The xid forces its
- * assignment: a script that escaped its transaction meets another one at the end. */
-#define SQL_LIMITS                                                                                \
-    "select pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.pg_backend_pid(),"       \
-    " pg_catalog.set_config('lock_timeout', $1, true),"                                           \
-    " pg_catalog.set_config('statement_timeout', $2, true),"                                      \
-    " pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true),"                    \
-    " case when pg_catalog.current_setting('synchronous_commit') in ('off', 'local')"             \
-    " then pg_catalog.set_config('synchronous_commit', 'on', true) end,"                          \
-    " case when pg_catalog.current_setting('client_connection_check_interval', true) is not null" \
-    " then pg_catalog.set_config('client_connection_check_interval', '200', true) end"
-
-static const char sql_limits[] = SQL_LIMITS;
-static const char sql_enter[] = SQL_LIMITS ", neap.enter($3::pg_catalog.int8, $4::pg_catalog.uuid)";
+/* One statement for all limits, as neap.enter sets them: this one where there is no
+ * lease, or no schema. One call of a function costs the server least to plan. */
+static const char sql_limits[] =
+    "select pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ', pg_catalog.pg_backend_pid()),"
+    " pg_catalog.set_config('lock_timeout', $1, true),"
+    " pg_catalog.set_config('statement_timeout', $2, true),"
+    " pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true),"
+    " case when pg_catalog.current_setting('synchronous_commit') in ('off', 'local')"
+    " then pg_catalog.set_config('synchronous_commit', 'on', true) end,"
+    " case when pg_catalog.current_setting('client_connection_check_interval', true) is not null"
+    " then pg_catalog.set_config('client_connection_check_interval', '200', true) end";
+static const char sql_enter[] = "select neap.enter($3, $4, $1, $2)";
 
 static const char sql_session_limits[] =
     "select pg_catalog.pg_backend_pid(),"
@@ -62,11 +59,13 @@ static void on_limits(void *arg, struct pg_op *op)
     struct neap_tx *tx = arg;
     if (pg_op_error(op) != NULL || pg_rows(op) != 1)
         return;
-    const char *xid = pg_cell(op, 0, 0);
-    size_t length = strnlen(xid, sizeof tx->xid - 1);
+    const char *xid = pg_cell(op, 0, 0); /* "xid pid" */
+    size_t length = strcspn(xid, " ");
+    if (length >= sizeof tx->xid)
+        return;
     memcpy(tx->xid, xid, length);
     tx->xid[length] = '\0';
-    tx->backend_pid = (int)pg_cell_int(op, 0, 1);
+    tx->backend_pid = (int)strtol(xid + length, NULL, 10);
     neap_watch_backend(tx->change->watch, tx->backend_pid);
 }
 
@@ -94,8 +93,9 @@ static bool send_limits(struct neap_tx *tx, int64_t lock_timeout_ms, struct neap
     char *token =
         change->lease == NULL ? NULL : neap_format("%lld", (long long)lease_token(change->lease));
     const char *earlier = change->pending == NULL ? NULL : change->pending->tx.attempt.uuid;
-    const struct pg_param params[] = {PG_TEXT(lock), PG_TEXT(limit), PG_TEXT(token),
-                                      PG_TEXT(earlier)};
+    const struct pg_param params[] = {PG_TYPED(lock, PG_TYPE_TEXT), PG_TYPED(limit, PG_TYPE_TEXT),
+                                      PG_TYPED(token, PG_TYPE_INT8),
+                                      PG_TYPED(earlier, PG_TYPE_UUID)};
     struct pg_statement statement = {.sql = token == NULL ? sql_limits : sql_enter,
                                      .params = params,
                                      .param_count = token == NULL ? 2 : 4,

@@ -144,9 +144,10 @@ static bool run_body(struct neap_tx *tx, const struct neap_unit *unit, struct ne
         return false;
     call.part = NEAP_PART_VERIFY;
     call.goes_on = false;
-    bool looked = unit->direction == NEAP_DOWN ||
-                  (neap_tx_look_begin(tx, err) && neap_unit_call(tx->change, &call, err) &&
-                   neap_tx_look_end(tx, err));
+    bool looked = unit->direction == NEAP_DOWN || neap_tx_look_begin(tx, err);
+    pg_push(tx->work); /* the server is at `up` while verify is made ready */
+    if (unit->direction == NEAP_UP)
+        looked = looked && neap_unit_call(tx->change, &call, err) && neap_tx_look_end(tx, err);
     bool done = looked && pg_wait(tx->work, deferred, err); /* without a verify nobody waited */
     if (!done)
         name_deferred(tx, unit, deferred, err);

@@ -35,6 +35,7 @@ static struct {
     pthread_t lua_thread;
     clockid_t cpu_clock;
     bool is_active;
+    int64_t wakes_ms;     /* when the watchdog looks again, unless it is woken */
     int64_t deadline_ms;  /* the run's, monotonic */
     int64_t cpu_limit_us; /* of the Lua thread's CPU clock; NEAP_FOREVER: none */
     int64_t grace_ms;
@@ -166,6 +167,7 @@ static void *watchdog(void *arg)
         pthread_mutex_lock(&watch.lock);
         if (watch.is_active)
             next_ms = look(neap_clock_ms());
+        watch.wakes_ms = next_ms;
         pthread_mutex_unlock(&watch.lock);
         struct timespec until = {.tv_sec = (time_t)(next_ms / 1000),
                                  .tv_nsec = (long)(next_ms % 1000) * 1000000};
@@ -219,10 +221,14 @@ bool neap_script_watch_begin(struct neap_script_state *state, int64_t cpu_limit_
     watch.last_word_arg = state->opts->last_word_arg;
     watch.stop_ms = 0;
     watch.is_active = true;
+    /* Three calls a migration: each waking would cost both threads a turn. */
+    int64_t first_ms = cpu_limit_ms > 0 ? neap_clock_ms() + cpu_limit_ms : NEAP_FOREVER;
+    bool is_sooner = first_ms < watch.wakes_ms || watch.deadline_ms < watch.wakes_ms;
     pthread_mutex_unlock(&watch.lock);
     state->run->arm = on_arm;
     state->run->arm_arg = NULL;
-    sem_post(&watch.wake);
+    if (is_sooner || atomic_load(&is_stop_asked))
+        sem_post(&watch.wake);
     return true;
 }
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Expectations about what queries give: values, rows, counts, keys that hold,
--- plans and times. The statements are the script's; a read-only session runs
+-- Expectations about what queries give: no rows, counts, keys that hold, plans
+-- and times. The statements are the script's; a read-only session runs
 -- them, and EXPLAIN is asked with the settings as they are.
 local pg = require "neap.pg"
 local text = require "neap.expect_text"
@@ -82,24 +82,6 @@ local function in_words(bounds)
 end
 
 return function(expect, ask, db)
-  function expect.equal(actual, expected, what)
-    local difference = text.difference(actual, expected)
-    if difference then
-      text.fail("%s%s", what and what .. ": " or "", difference)
-    end
-  end
-
-  function expect.rows(actual, expected, ...)
-    local rows = type(actual) == "string" and db:query(actual, ...) or actual
-    if type(rows) ~= "table" or type(expected) ~= "table" then
-      text.fail "rows: give a statement or its rows, and the list of rows expected"
-    end
-    local difference = text.difference(rows, expected)
-    if difference then
-      text.fail("rows: expected %d, found %d: %s", #expected, #rows, difference)
-    end
-  end
-
   function expect.no_rows(sql, ...)
     for row in db:rows(text.name("no_rows", sql), ...) do
       text.fail("no_rows: expected none, found %s", text.show(row))

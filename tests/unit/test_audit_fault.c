@@ -24,6 +24,8 @@ static struct {
     bool lasting;            /* every later call fails too */
     int calls, fail_at, error;
     int refused; /* of the scenario's trials */
+    int syncs;   /* fdatasync's that were done */
+    bool beside; /* runs sync as they do at a COMMIT */
 } fault;
 
 static bool fails(void)
@@ -68,7 +70,10 @@ int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd)
 {
     (void)fd;
-    return fails() ? -1 : 0;
+    if (fails())
+        return -1;
+    fault.syncs++;
+    return 0;
 }
 
 static long pretended_type; /* of the journal's file system; 0: what it is */
@@ -108,6 +113,16 @@ int __wrap_open(const char *path, int flags, ...)
 
 static char *state_dir;
 
+static bool sync_one(struct neap_audit *audit, struct neap_error *err)
+{
+    int before = fault.syncs;
+    bool done = fault.beside ? neap_audit_sync_begin(audit, err) && neap_audit_sync_end(audit, err)
+                             : neap_audit_sync(audit, err);
+    if (done)
+        assert_int_equal(fault.syncs, before + 1);
+    return done;
+}
+
 /* A run as neap makes one. True: it was told that all of it is durable. */
 static bool write_run(const char *run_id, const char *key, struct neap_error *err)
 {
@@ -122,7 +137,7 @@ static bool write_run(const char *run_id, const char *key, struct neap_error *er
     bool done = neap_audit_begin(audit, "", json_object(), err);
     for (int i = 0; done && i < 3; i++) {
         neap_audit_add(audit, "step.begin", json_object());
-        done = neap_audit_sync(audit, err);
+        done = sync_one(audit, err);
     }
     if (done) {
         neap_audit_add(audit, "run.end", json_object());
@@ -212,6 +227,15 @@ static bool act_signed_run(struct neap_error *err)
     char *path = key_path("");
     bool done = write_run("now", path, err);
     free(path);
+    return done;
+}
+
+/* On another thread, which the end waits for: what failed there is told here. */
+static bool act_run_beside(struct neap_error *err)
+{
+    fault.beside = true;
+    bool done = write_run("now", NULL, err);
+    fault.beside = false;
     return done;
 }
 
@@ -334,6 +358,7 @@ static void try_all(const struct scenario *scenario)
     }
 
 SCENARIO(a_first_run, prepare_nothing, act_run, check_run)
+SCENARIO(a_run_that_syncs_beside, prepare_nothing, act_run_beside, check_run)
 SCENARIO(a_run_that_closes_a_segment, prepare_run, act_run, check_run)
 SCENARIO(a_run_after_a_torn_write, prepare_torn, act_run, check_run)
 SCENARIO(a_run_after_half_a_rotation, prepare_half_rotated, act_run, check_run)
@@ -411,6 +436,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test(test_audit_fault__##name)
         CASE(a_first_run),
+        CASE(a_run_that_syncs_beside),
         CASE(a_run_that_closes_a_segment),
         CASE(a_run_after_a_torn_write),
         CASE(a_run_after_half_a_rotation),
