@@ -56,7 +56,9 @@ void *neap_realloc(void *block, size_t size_bytes)
 
 char *neap_strdup(const char *text)
 {
-    return text ? neap_strndup(text, strlen(text)) : NULL;
+    size_t size = text ? strlen(text) + 1 : 0;
+
+    return text ? memcpy(neap_alloc(size), text, size) : NULL;
 }
 
 char *neap_strndup(const char *text, size_t length)

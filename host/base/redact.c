@@ -17,7 +17,6 @@
 #include "host/base/buffer.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
-#include "host/base/text.h"
 
 #define SECRET_LENGTH_MIN 4
 #define FORM_LENGTH_MIN 5 /* of a base64 form: shorter ones hit by chance */
@@ -541,6 +540,11 @@ char *neap_redact_at(const char *text, size_t *offset)
     hide_words(&scan);
     hide_conninfo(&scan);
     hide_roles(&scan);
+    if (memchr(scan.mask, 1, length) == NULL) { /* as nearly always */
+        *offset = *offset < length ? *offset : length;
+        free(scan.mask);
+        return neap_strndup(text, length);
+    }
     for (size_t i = 0; i < length; i++) {
         bool starts = scan.mask[i] && (i == 0 || !scan.mask[i - 1]);
 
@@ -561,34 +565,4 @@ char *neap_redact(const char *text)
     size_t nowhere = 0;
 
     return text ? neap_redact_at(text, &nowhere) : NULL;
-}
-
-/* Marks that reorder or break a line where the reader cannot see it. */
-static bool is_deceiving(uint32_t code)
-{
-    return (code >= 0x80 && code < 0xa0) || code == 0x61c || code == 0x200e || code == 0x200f ||
-           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
-           code == 0xfeff;
-}
-
-char *neap_printable(const char *text, bool keep_newlines)
-{
-    struct neap_buffer out = {0};
-    size_t length = text ? strlen(text) : 0;
-
-    while (length) {
-        uint32_t code = 0;
-        size_t size = neap_text_decode(text, length, &code);
-        bool kept = keep_newlines && (*text == '\n' || *text == '\t');
-
-        if (size == 0 || ((code < 0x20 || code == 0x7f) && !kept))
-            neap_buffer_add_format(&out, "\\x%02x", (unsigned)(unsigned char)*text);
-        else if (is_deceiving(code))
-            neap_buffer_add_format(&out, "\\u{%x}", (unsigned)code);
-        else
-            neap_buffer_add(&out, text, size);
-        text += size ? size : 1;
-        length -= size ? size : 1;
-    }
-    return neap_buffer_take(&out);
 }

@@ -153,10 +153,19 @@ size_t neap_text_code_width(uint32_t code)
     return is_within(code, wide, sizeof wide / sizeof *wide) ? 2 : 1;
 }
 
+size_t neap_text_plain(const char *text)
+{
+    size_t length = 0;
+
+    while (text[length] >= 0x20 && text[length] < 0x7f)
+        length++;
+    return length;
+}
+
 size_t neap_text_width(const char *text)
 {
-    size_t length = strlen(text);
-    size_t width = 0;
+    size_t width = neap_text_plain(text);
+    size_t length = strlen(text += width);
 
     while (length) {
         uint32_t code = 0xfffd; /* an invalid byte takes one column */

@@ -28,9 +28,14 @@ struct cli_table {
     size_t row_count, row_capacity;
 };
 
-static char *clean_cell(const char *text)
+/* `above`: what the cell above shows, or NULL; the same text is as fit to be shown. */
+static char *clean_cell(const char *text, const char *above)
 {
-    char *redacted = neap_redact(text ? text : "");
+    if (text == NULL || text[0] == '\0')
+        return neap_strdup("");
+    if (above != NULL && strcmp(text, above) == 0)
+        return neap_strdup(text);
+    char *redacted = neap_redact(text);
     char *shown = neap_printable(redacted, false);
     free(redacted);
     return shown;
@@ -45,7 +50,7 @@ void cli_table_row(struct cli_table *table, enum cli_colour colour, const char *
     struct table_row *row = &table->rows[table->row_count++];
     *row = (struct table_row){.colour = colour};
     for (size_t i = 0; i < table->column_count; i++)
-        row->cells[i] = clean_cell(cells[i]);
+        row->cells[i] = clean_cell(cells[i], table->row_count > 1 ? row[-1].cells[i] : NULL);
 }
 
 struct cli_table *cli_table_new(const char *const *headings)
@@ -122,6 +127,14 @@ static size_t add_cut(struct neap_buffer *line, const char *text, size_t width)
     return used + 1;
 }
 
+static void add_blanks(struct neap_buffer *line, size_t count)
+{
+    static const char blanks[] = "                                ";
+    for (; count >= sizeof blanks; count -= sizeof blanks - 1)
+        neap_buffer_add(line, blanks, sizeof blanks - 1);
+    neap_buffer_add(line, blanks, count);
+}
+
 static void add_row(const struct neap_cli *cli, const struct cli_table *table,
                     const struct table_row *row, const size_t widths[COLUMN_MAX],
                     struct neap_buffer *text)
@@ -131,8 +144,7 @@ static void add_row(const struct neap_cli *cli, const struct cli_table *table,
         size_t used = add_cut(&line, row->cells[column], widths[column]);
         if (column + 1 == table->column_count)
             break;
-        for (size_t pad = used; pad < widths[column] + GAP; pad++)
-            neap_buffer_add_char(&line, ' ');
+        add_blanks(&line, widths[column] + GAP - used);
     }
     const char *bytes = neap_buffer_text(&line);
     size_t length = line.length;

@@ -60,6 +60,14 @@ static void test_text__measures_columns(void **unused)
     assert_int_equal(neap_text_width("\xf0\x9f\x98\x80"), 2);
     assert_int_equal(neap_text_width("\xff\xff"), 2);
     assert_int_equal(neap_text_width(""), 0);
+    assert_int_equal(neap_text_width("ab\xc3\xa6 c"), 5);
+    assert_int_equal(neap_text_width("a\x01"
+                                     "b"),
+                     2);
+    assert_int_equal(neap_text_plain("ab\xc3\xa6"), 2);
+    assert_int_equal(neap_text_plain(" ~\x7f"), 2);
+    assert_int_equal(neap_text_plain("\n"), 0);
+    assert_int_equal(neap_text_plain(""), 0);
 }
 
 int main(void)
