@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Classifies one statement: PostgreSQL's own parser first, first words where it
- * does not know the syntax. Owns the cache by exact text. Surprising: a text that
+ * does not know the syntax. Owns the cache by text, or by shape. Surprising: a text that
  * could nest deeper than the C stack is not given to the parser, because
  * libpg_query has no stack check while it writes its tree and would end the
  * process; the server, which has one, decides.
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "bindings/pg/pg_sql_class.h"
+#include "bindings/pg/pg_sql_shape.h"
 #include "host/base/crash.h"
 #include "host/base/memory.h"
 #include "host/base/text.h"
@@ -36,30 +37,45 @@ static const char parser[] = "libpg_query";
  * in which no stop is heard. */
 #define PARSE_MAX_BYTES ((size_t)1024 * 1024)
 
+/* A text, or the shape of many. */
+struct cache_key {
+    const char *text;
+    size_t length;
+    bool is_shape;
+};
+
 struct cache_slot {
     char *text;
     size_t length;
+    bool is_shape;
     struct pg_sql_class class;
 };
 
 static struct cache_slot *cache;
 
-static struct cache_slot *cache_slot_of(const char *sql, size_t length)
+static struct cache_slot *cache_slot_of(const struct cache_key *key)
 {
     uint64_t hash = 14695981039346656037ULL; /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)sql[i]) * 1099511628211ULL;
+    for (size_t i = 0; i < key->length; i++)
+        hash = (hash ^ (unsigned char)key->text[i]) * 1099511628211ULL;
     if (cache == NULL)
         cache = neap_alloc(CACHE_SLOTS * sizeof *cache);
     return &cache[(hash ^ (hash >> 32)) % CACHE_SLOTS];
 }
 
-static void cache_put(struct cache_slot *slot, const char *sql, size_t length,
+static bool cache_has(const struct cache_slot *slot, const struct cache_key *key)
+{
+    return slot->text != NULL && slot->length == key->length && slot->is_shape == key->is_shape &&
+           memcmp(slot->text, key->text, key->length) == 0;
+}
+
+static void cache_put(struct cache_slot *slot, const struct cache_key *key,
                       const struct pg_sql_class *class)
 {
     free(slot->text);
-    slot->text = neap_strndup(sql, length);
-    slot->length = length;
+    slot->text = neap_strndup(key->text, key->length);
+    slot->length = key->length;
+    slot->is_shape = key->is_shape;
     slot->class = *class;
 }
 
@@ -225,16 +241,21 @@ bool pg_sql_classify(const char *sql, size_t length, struct pg_sql_class *out,
         neap_error_set(err, NEAP_ERR_DB_ARGUMENT, "the statement is not valid UTF-8");
         return false;
     }
-    struct cache_slot *slot = length <= CACHE_TEXT_MAX ? cache_slot_of(sql, length) : NULL;
-    if (slot != NULL && slot->text != NULL && slot->length == length &&
-        memcmp(slot->text, sql, length) == 0) {
+    char shape[CACHE_TEXT_MAX];
+    struct cache_key key = {.text = sql, .length = length};
+    bool fits = length <= CACHE_TEXT_MAX;
+    size_t shape_length = fits ? pg_sql_shape(sql, length, shape) : 0;
+    if (shape_length > 0)
+        key = (struct cache_key){.text = shape, .length = shape_length, .is_shape = true};
+    struct cache_slot *slot = fits ? cache_slot_of(&key) : NULL;
+    if (slot != NULL && cache_has(slot, &key)) {
         *out = slot->class;
         return true;
     }
     char *text = neap_strndup(sql, length);
     bool ok = classify(text, length, out, err);
-    if (ok && slot != NULL)
-        cache_put(slot, sql, length, &out[0]);
+    if (ok && slot != NULL && (out->parsed || !key.is_shape))
+        cache_put(slot, &key, out);
     free(text);
     return ok;
 }

@@ -44,7 +44,8 @@ struct pg_sql_class {
  * NUL, invalid UTF-8 or a psql meta-command (`\restrict` of newer pg_dump,
  * `\connect`): db.argument that says which. A syntax error the scanner cannot
  * pass either is left to the server. Several statements with transaction control
- * among them are db.transaction_control. Results are cached by exact text. */
+ * among them are db.transaction_control. Results are cached, by the text or (pg_sql_shape.h) by
+ * what simple statements of different values have in common. */
 bool pg_sql_classify(const char *sql, size_t length, struct pg_sql_class *out,
                      struct neap_error *err);
 

@@ -56,10 +56,13 @@ struct batch {
 static void add_element(struct neap_buffer *column, const char *text, size_t length)
 {
     neap_buffer_add_text(column, column->length == 0 ? "{\"" : ",\"");
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] == '"' || text[i] == '\\')
+    for (size_t from = 0, i = 0; i <= length; i++) {
+        if (i < length && text[i] != '"' && text[i] != '\\')
+            continue;
+        neap_buffer_add(column, text + from, i - from);
+        if (i < length)
             neap_buffer_add_char(column, '\\');
-        neap_buffer_add_char(column, text[i]);
+        from = i;
     }
     neap_buffer_add_char(column, '"');
 }

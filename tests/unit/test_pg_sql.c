@@ -16,6 +16,7 @@
 
 #include "bindings/pg/pg_sql.h"
 #include "bindings/pg/pg_sql_scan.h"
+#include "bindings/pg/pg_sql_shape.h"
 #include "host/base/memory.h"
 
 static enum pg_sql_kind kind_of(const char *sql)
@@ -320,6 +321,100 @@ static void test_pg_sql__fingerprint_and_verb(void **state)
     assert_false(a.parsed);
 }
 
+static bool same_shape(const char *a, const char *b)
+{
+    char first[256], second[256];
+    size_t length = pg_sql_shape(a, strlen(a), first);
+    return length > 0 && length == pg_sql_shape(b, strlen(b), second) &&
+           memcmp(first, second, length) == 0;
+}
+
+/* What one says of the other, it says of itself. */
+static void test_pg_sql__texts_of_one_shape_are_one_class(void **state)
+{
+    static const char *const pairs[][2] = {
+        {"insert into a values (1, 'x')", "insert into a values (999999999, 'it''s; -- /* ')"},
+        {"INSERT INTO a VALUES (1), (2)", "INSERT INTO a VALUES (3), (4)"},
+        {"insert into a values (-1, '')", "insert into a values (-0, 'b')"},
+        {"update a set b = 'x' where c = 1", "update a set b = 'commit' where c = 22"},
+        {"delete from a where b in (1, 2, 1)", "delete from a where b in (3, 3, 3)"},
+        {"select * from a where b = 1 limit 5", "select * from a where b = 2 limit 0"},
+        {"select '1'::numeric(10,2), interval '1 day'", "select '2'::numeric(4,0), interval '2'"},
+        {"select a - 1 from b order by 1", "select a - 2 from b order by 2"},
+        {"select cast('1' as varchar(3)), time(3) '1:00'",
+         "select cast('' as varchar(30)), time(0) '2:00'"},
+        {"select a from b where c like 'x' escape '!'",
+         "select a from b where c like '' escape ''"},
+        {"select 'a' as x union select 'b'", "select 'a' as x union select 'a'"},
+        {"select a at time zone 'utc' from b", "select a at time zone 'x' from b"},
+        {"select extract('year' from a) from b", "select extract('x' from a) from b"},
+        {"select x from a tablesample system (1) repeatable (2)",
+         "select x from a tablesample system (9) repeatable (8)"},
+        {"select a[1:2], 1.5, 1e5 from b fetch first 3 rows only",
+         "select a[2:3], 1.5, 1e5 from b fetch first 1 rows only"},
+        {"select '\xc3\xa6', interval '1' second(3)", "select 'x', interval '2' second(6)"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        struct pg_sql_class other = {0}, shaped = {0}, own = {0};
+        if (!same_shape(pairs[i][0], pairs[i][1]))
+            fail_msg("%s: another shape", pairs[i][1]);
+        pg_sql_cache_clear();
+        assert_true(pg_sql_classify(pairs[i][0], strlen(pairs[i][0]), &other, NULL));
+        assert_true(pg_sql_classify(pairs[i][1], strlen(pairs[i][1]), &shaped, NULL));
+        pg_sql_cache_clear();
+        assert_true(pg_sql_classify(pairs[i][1], strlen(pairs[i][1]), &own, NULL));
+        assert_true(own.parsed && shaped.parsed);
+        assert_int_equal(own.kind, shaped.kind);
+        assert_string_equal(own.verb, shaped.verb);
+        if (strcmp(own.fingerprint, shaped.fingerprint) != 0)
+            fail_msg("%s: another fingerprint", pairs[i][1]);
+    }
+}
+
+static void test_pg_sql__what_a_literal_decides_has_no_shape(void **state)
+{
+    static const char *const texts[] = {
+        "select '1'::float(24)",
+        "select current_time(3)",
+        "select LocalTimestamp(1)",
+        "select E'a'",
+        "select U&'a' uescape '!'",
+        "select b'1'",
+        "select n'1'",
+        "select x'1'",
+        "select $$a$$",
+        "select $1",
+        "select 'a\\'",
+        "select \"a1\"",
+        "select 1; commit",
+        "select 1 -- a",
+        "select 1 /* a */",
+        "select 'a",
+        "select 1 \\gexec",
+        "commit 1",
+        "do 'a'",
+        "set a = 1",
+        "with a as (select 1) select 1",
+        "(select 1)",
+        "insert",
+        "",
+        "select a\xc3\xa6 from b",
+        "select \001",
+    };
+    char out[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (pg_sql_shape(texts[i], strlen(texts[i]), out) != 0)
+            fail_msg("%s: has a shape", texts[i]);
+    assert_false(same_shape("select a1 from b", "select a2 from b"));
+    assert_false(same_shape("select 1.5", "select 1.6"));
+    assert_false(same_shape("select 1e5", "select 1e6"));
+    assert_false(same_shape("select 999999999", "select 9999999999"));
+    assert_false(same_shape("select 'a' 'b'", "select 'a'\n'b'"));
+    assert_false(same_shape("select 1", "select 'a'"));
+}
+
 /* libpg_query would overflow the stack on these. */
 static void test_pg_sql__deep_text_does_not_crash(void **state)
 {
@@ -490,6 +585,8 @@ int main(void)
         cmocka_unit_test(test_pg_sql__index_names),
         cmocka_unit_test(test_pg_sql__refusals),
         cmocka_unit_test(test_pg_sql__fingerprint_and_verb),
+        cmocka_unit_test(test_pg_sql__texts_of_one_shape_are_one_class),
+        cmocka_unit_test(test_pg_sql__what_a_literal_decides_has_no_shape),
         cmocka_unit_test(test_pg_sql__deep_text_does_not_crash),
         cmocka_unit_test(test_pg_sql__wide_text_is_parsed),
         cmocka_unit_test(test_pg_sql__split),
