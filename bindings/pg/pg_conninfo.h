@@ -19,6 +19,13 @@ char *pg_conninfo_redacted(const char *conninfo);
 char *pg_conninfo_password(const char *conninfo);
 /* Registers every secret part (password, sslpassword) with the redaction. */
 void pg_conninfo_redact(const char *conninfo);
+struct pg_client;
+/* The environment for a child that shall talk to the very server that `client` talks
+ * to, as its role (pg_dump): PG* with the password, and what programs cannot do
+ * without. NULL-terminated. `database` NULL: the client's. */
+char **pg_child_env(struct pg_client *client, const char *database);
+void pg_child_env_free(char **env); /* wipes */
+
 /* Of the libpq that is loaded now: 150020. */
 int pg_library_version(void);
 

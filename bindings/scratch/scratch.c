@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bindings/scratch/scratch_place.h"
+#include "bindings/scratch/scratch_parts.h"
 #include "host/base/clock.h"
 #include "host/base/memory.h"
 #include "host/base/path.h"
@@ -37,14 +37,6 @@ static const char server_options[] =
     "-c port=5432 -c fsync=off -c synchronous_commit=off -c full_page_writes=off "
     "-c max_connections=100 -c shared_buffers=32MB";
 
-struct scratch {
-    struct neap_loop *loop;
-    struct scratch_place place;
-    char *bindir;
-    char *version; /* "15.20" */
-    int lock_fd;
-};
-
 void scratch_status_clear(struct scratch_status *status)
 {
     free(status->dir);
@@ -54,7 +46,7 @@ void scratch_status_clear(struct scratch_status *status)
 }
 
 /* The file's text, or NULL when it is not there. Never through a link. */
-static char *read_text(const char *path)
+char *scratch_read_text(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
@@ -67,12 +59,12 @@ static char *read_text(const char *path)
 }
 
 /* The server's pid when it runs on exactly this data directory, else 0. */
-static int server_pid(const struct scratch_place *place, bool *ready)
+int scratch_server_pid(const struct scratch_place *place, bool *ready)
 {
     char proc[PROC_PATH_SIZE];
     char cwd[4096];
     *ready = false;
-    char *text = read_text(place->pid_file);
+    char *text = scratch_read_text(place->pid_file);
     if (text == NULL)
         return 0;
     long pid = strtol(text, NULL, 10);
@@ -109,7 +101,7 @@ static char *make_url(const struct scratch_place *place)
 
 static void fill_status(const struct scratch_place *place, int pid, struct scratch_status *out)
 {
-    char *version = read_text(place->lock);
+    char *version = scratch_read_text(place->lock);
     if (version != NULL)
         version[strcspn(version, "\n")] = '\0';
     *out = (struct scratch_status){
@@ -123,8 +115,8 @@ static void fill_status(const struct scratch_place *place, int pid, struct scrat
 
 /* Runs one program of the server as the server's user; a non-zero status is an
  * error that shows what it said. */
-static bool run(struct scratch *s, const char *const *argv, const char *input,
-                struct neap_buffer *output, struct neap_error *err)
+bool scratch_run(struct scratch *s, const char *const *argv, const char *input,
+                 struct neap_buffer *output, struct neap_error *err)
 {
     struct neap_child_opts opts = {
         .argv = argv,
@@ -133,7 +125,8 @@ static bool run(struct scratch *s, const char *const *argv, const char *input,
         .stdin_text = input,
         .deadline_ms = neap_clock_deadline_ms(STEP_LIMIT_MS),
         .output_max = TEXT_SIZE_MAX,
-        .daemon = true, /* pg_ctl's child must live on */
+        .daemon = !s->attached, /* pg_ctl's child must live on */
+        .cleanup = s->cleanup,
     };
     struct neap_child_result result = {0};
     if (!neap_child_run(s->loop, &opts, &result, err)) {
@@ -152,10 +145,10 @@ static bool run(struct scratch *s, const char *const *argv, const char *input,
     return done;
 }
 
-static bool remove_tree(struct scratch *s, const char *path, struct neap_error *err)
+bool scratch_remove_tree(struct scratch *s, const char *path, struct neap_error *err)
 {
     const char *const argv[] = {"/bin/rm", "-rf", "--one-file-system", "--", path, NULL};
-    return run(s, argv, NULL, NULL, err);
+    return scratch_run(s, argv, NULL, NULL, err);
 }
 
 /* False when stop deleted the file between our open and our lock. */
@@ -189,7 +182,7 @@ static bool claim_once(struct scratch *s, const char *path, int *fd, struct neap
     return true;
 }
 
-static bool claim(struct scratch *s, const char *path, int *fd, struct neap_error *err)
+bool scratch_claim(struct scratch *s, const char *path, int *fd, struct neap_error *err)
 {
     while (claim_once(s, path, fd, err)) {
         if (is_still(path, *fd))
@@ -199,7 +192,7 @@ static bool claim(struct scratch *s, const char *path, int *fd, struct neap_erro
     return false;
 }
 
-static void release(int *fd)
+void scratch_release(int *fd)
 {
     if (*fd >= 0)
         (void)close(*fd);
@@ -207,12 +200,12 @@ static void release(int *fd)
 }
 
 /* "postgres (PostgreSQL) 15.20 (Debian …)" -> "15.20" */
-static bool find_version(struct scratch *s, struct neap_error *err)
+bool scratch_find_version(struct scratch *s, struct neap_error *err)
 {
     struct neap_buffer text = {0};
     char *postgres = neap_path_join(s->bindir, "postgres");
     const char *const argv[] = {postgres, "--version", NULL};
-    bool done = run(s, argv, NULL, &text, err);
+    bool done = scratch_run(s, argv, NULL, &text, err);
     const char *number = strpbrk(neap_buffer_text(&text), "0123456789");
     if (number != NULL)
         s->version = neap_strndup(number, strcspn(number, " \n"));
@@ -240,8 +233,8 @@ static bool initdb(struct scratch *s, const char *dir, struct neap_error *err)
     /* Single-user mode: the database exists before the first start. */
     const char *const single[] = {postgres, "--single",  "-D",        dir,
                                   "-c",     "fsync=off", "template1", NULL};
-    bool done = run(s, make, NULL, NULL, err) &&
-                run(s, single, "create database neap template template0\n", NULL, err);
+    bool done = scratch_run(s, make, NULL, NULL, err) &&
+                scratch_run(s, single, "create database neap template template0\n", NULL, err);
     free(program);
     free(postgres);
     return done;
@@ -255,23 +248,23 @@ static bool make_template(struct scratch *s, char **path, struct neap_error *err
     if (neap_path_exists(*path))
         return true;
     int fd = -1;
-    if (!claim(s, s->place.template_lock, &fd, err))
+    if (!scratch_claim(s, s->place.template_lock, &fd, err))
         return false;
     bool done = neap_path_exists(*path);
     if (!done) {
         char *half = neap_format("%s.half", *path);
-        done = remove_tree(s, half, err) && initdb(s, half, err);
+        done = scratch_remove_tree(s, half, err) && initdb(s, half, err);
         if (done && rename(half, *path) != 0) {
             neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot rename %s", half);
             done = false;
         }
         free(half);
     }
-    release(&fd);
+    scratch_release(&fd);
     return done;
 }
 
-static bool copy_template(struct scratch *s, struct neap_error *err)
+bool scratch_copy_template(struct scratch *s, struct neap_error *err)
 {
     char *template = NULL;
     if (!make_template(s, &template, err)) {
@@ -281,15 +274,15 @@ static bool copy_template(struct scratch *s, struct neap_error *err)
     const char *const make[] = {"/bin/mkdir", "-m", "0700", "--", s->place.dir, NULL};
     const char *const copy[] = {"/bin/cp",     "-a", "--reflink=auto", "--", template,
                                 s->place.data, NULL};
-    bool done = remove_tree(s, s->place.dir, err) && run(s, make, NULL, NULL, err) &&
-                run(s, copy, NULL, NULL, err);
+    bool done = scratch_remove_tree(s, s->place.dir, err) &&
+                scratch_run(s, make, NULL, NULL, err) && scratch_run(s, copy, NULL, NULL, err);
     free(template);
     return done;
 }
 
 static void fail_start(const struct scratch_place *place, const char *why, struct neap_error *err)
 {
-    char *log = read_text(place->log);
+    char *log = scratch_read_text(place->log);
     size_t length = log == NULL ? 0 : strlen(log);
     neap_error_set(err, NEAP_ERR_DB_CONNECT, "the scratch server %s", why);
     if (length > 0)
@@ -300,7 +293,7 @@ static void fail_start(const struct scratch_place *place, const char *why, struc
 
 static bool log_has_fatal(const struct scratch_place *place)
 {
-    char *log = read_text(place->log);
+    char *log = scratch_read_text(place->log);
     bool fatal = log != NULL && strstr(log, "FATAL:") != NULL;
     free(log);
     return fatal;
@@ -311,7 +304,7 @@ static bool await_ready(struct scratch *s, int *pid, struct neap_error *err)
     int64_t limit_ms = neap_clock_deadline_ms(READY_LIMIT_MS);
     bool ready = false;
     for (;;) {
-        *pid = server_pid(&s->place, &ready);
+        *pid = scratch_server_pid(&s->place, &ready);
         if (*pid != 0 && ready)
             return true;
         if (*pid == 0 && log_has_fatal(&s->place)) {
@@ -345,7 +338,7 @@ static bool start_server(struct scratch *s, struct neap_error *err)
     char *pg_ctl = neap_path_join(s->bindir, "pg_ctl");
     const char *const argv[] = {pg_ctl,         "-D", s->place.data, "-l",    s->place.log, "-o",
                                 server_options, "-W", "-s",          "start", NULL};
-    bool done = run(s, argv, NULL, NULL, err);
+    bool done = scratch_run(s, argv, NULL, NULL, err);
     free(pg_ctl);
     return done;
 }
@@ -357,9 +350,9 @@ static bool open_scratch(struct scratch *s, struct neap_loop *loop, const char *
     return scratch_place_open(project, &s->place, err);
 }
 
-static void clear_scratch(struct scratch *s)
+void scratch_clear(struct scratch *s)
 {
-    release(&s->lock_fd);
+    scratch_release(&s->lock_fd);
     scratch_place_clear(&s->place);
     free(s->bindir);
     free(s->version);
@@ -368,13 +361,13 @@ static void clear_scratch(struct scratch *s)
 static bool begin_server(struct scratch *s, const char *project, int *pid, struct neap_error *err)
 {
     bool ready = false;
-    if (!scratch_place_make(&s->place, err) || !claim(s, s->place.lock, &s->lock_fd, err))
+    if (!scratch_place_make(&s->place, err) || !scratch_claim(s, s->place.lock, &s->lock_fd, err))
         return false;
     /* Another neap may have started it while we waited, or died starting it. */
-    if (server_pid(&s->place, &ready) != 0)
+    if (scratch_server_pid(&s->place, &ready) != 0)
         return await_ready(s, pid, err);
-    return scratch_bindir(&s->bindir, err) && find_version(s, err) &&
-           note_version(s, project, err) && copy_template(s, err) && start_server(s, err) &&
+    return scratch_bindir(&s->bindir, err) && scratch_find_version(s, err) &&
+           note_version(s, project, err) && scratch_copy_template(s, err) && start_server(s, err) &&
            await_ready(s, pid, err);
 }
 
@@ -391,7 +384,7 @@ bool scratch_start(struct neap_loop *loop, const char *project, struct scratch_s
         scratch_status_clear(out);
         fill_status(&s.place, pid, out);
     }
-    clear_scratch(&s);
+    scratch_clear(&s);
     return done;
 }
 
@@ -403,19 +396,19 @@ bool scratch_look(struct neap_loop *loop, const char *project, struct scratch_st
     bool ready = false;
     *out = (struct scratch_status){0};
     bool done = open_scratch(&s, loop, project, err) && scratch_place_check(&s.place, &found, err);
-    int pid = done && found ? server_pid(&s.place, &ready) : 0;
+    int pid = done && found ? scratch_server_pid(&s.place, &ready) : 0;
     if (pid != 0 && ready)
         fill_status(&s.place, pid, out);
-    clear_scratch(&s);
+    scratch_clear(&s);
     return done;
 }
 
 /* Immediate shutdown; KILL when even that is not obeyed. */
-static bool end_server(struct scratch *s, struct neap_error *err)
+bool scratch_end_server(struct scratch *s, struct neap_error *err)
 {
     bool ready = false;
     int64_t begin_ms = neap_clock_ms();
-    int pid = server_pid(&s->place, &ready);
+    int pid = scratch_server_pid(&s->place, &ready);
     while (pid != 0) {
         int signal = neap_clock_ms() - begin_ms > 5000 ? SIGKILL : SIGQUIT;
         if (kill(pid, signal) != 0 && errno != ESRCH) {
@@ -424,7 +417,7 @@ static bool end_server(struct scratch *s, struct neap_error *err)
         }
         if (!neap_loop_sleep(s->loop, POLL_MS, "the scratch server's end", err))
             return false;
-        pid = server_pid(&s->place, &ready);
+        pid = scratch_server_pid(&s->place, &ready);
     }
     return true;
 }
@@ -435,11 +428,11 @@ bool scratch_stop(struct neap_loop *loop, const char *project, struct neap_error
     bool found = false;
     bool done = open_scratch(&s, loop, project, err) && scratch_place_check(&s.place, &found, err);
     if (done && found && (neap_path_exists(s.place.lock) || neap_path_exists(s.place.dir)))
-        done = claim(&s, s.place.lock, &s.lock_fd, err) && end_server(&s, err) &&
-               remove_tree(&s, s.place.dir, err);
+        done = scratch_claim(&s, s.place.lock, &s.lock_fd, err) && scratch_end_server(&s, err) &&
+               scratch_remove_tree(&s, s.place.dir, err);
     if (done && s.lock_fd >= 0)
         (void)unlink(s.place.lock);
-    clear_scratch(&s);
+    scratch_clear(&s);
     return done;
 }
 

@@ -93,15 +93,20 @@ bool scratch_place_open(const char *project, struct scratch_place *out, struct n
     neap_hash_hex(&hash, hex);
     hex[PROJECT_ID_LENGTH] = '\0';
     free(resolved);
+    return scratch_place_named(hex, out, err);
+}
 
+bool scratch_place_named(const char *id, struct scratch_place *out, struct neap_error *err)
+{
+    *out = (struct scratch_place){0};
     if (!find_user(out, err) || !find_base(out->user != NULL, &out->base, err))
         return false;
     out->pg = neap_path_join(out->base, "pg");
-    out->dir = neap_path_join(out->pg, hex);
+    out->dir = neap_path_join(out->pg, id);
     out->data = neap_path_join(out->dir, "data");
     out->log = neap_path_join(out->dir, "log");
     out->pid_file = neap_path_join(out->data, "postmaster.pid");
-    out->lock = neap_format("%s/%s.lock", out->base, hex);
+    out->lock = neap_format("%s/%s.lock", out->base, id);
     out->template_lock = neap_path_join(out->base, "template.lock");
     return true;
 }
@@ -229,6 +234,18 @@ static char *on_path(const char *program)
         path += length + (path[length] == ':');
     }
     return NULL;
+}
+
+bool scratch_bindir_of(int major, char **bindir, struct neap_error *err)
+{
+    const char *given = getenv("NEAP_PG_BINDIR");
+    char *packaged = neap_format("/usr/lib/postgresql/%d/bin", major);
+    if ((given == NULL || given[0] == '\0') && has_server(packaged)) {
+        *bindir = packaged;
+        return true;
+    }
+    free(packaged);
+    return scratch_bindir(bindir, err);
 }
 
 bool scratch_bindir(char **bindir, struct neap_error *err)

@@ -39,6 +39,8 @@ struct scratch_place {
  * user postgres), config.invalid (the socket's path would be too long),
  * file.io (the project's directory does not resolve). */
 bool scratch_place_open(const char *project, struct scratch_place *out, struct neap_error *err);
+/* The same by the id itself: at most 16 plain characters. */
+bool scratch_place_named(const char *id, struct scratch_place *out, struct neap_error *err);
 /* Makes base and pg. Both calls refuse what is not ours (file.refused). */
 bool scratch_place_make(const struct scratch_place *place, struct neap_error *err);
 /* *found is false when they do not exist yet. */
@@ -48,5 +50,7 @@ void scratch_place_clear(struct scratch_place *place);
 /* The directory of initdb and postgres: NEAP_PG_BINDIR, the newest of
  * /usr/lib/postgresql/N/bin, or PATH. The caller frees. config.target when there is none. */
 bool scratch_bindir(char **bindir, struct neap_error *err);
+/* The same, of PostgreSQL `major` where that is installed and NEAP_PG_BINDIR is not set. */
+bool scratch_bindir_of(int major, char **bindir, struct neap_error *err);
 
 #endif

@@ -11,7 +11,8 @@
 -- neap ends with another.
 local e2e = require "harness"
 
-local parts = { "provoke_project", "provoke_script", "provoke_statement", "provoke_server" }
+local parts = { "provoke_backup",
+  "provoke_project", "provoke_script", "provoke_statement", "provoke_server" }
 
 local function rows()
   local list, text = {}, e2e.process.read(e2e.root .. "/host/base/error.def")

@@ -28,7 +28,7 @@ local neighbours = {
 -- Bindings: glue for all; lock, scratch, backup may use another's client.
 local binding_neighbours = {
   glue = { pg = true }, -- the list of classes
-  lock = { pg = true }, scratch = { pg = true }, backup = { pg = true },
+  lock = { pg = true }, scratch = { pg = true }, backup = { pg = true, scratch = true },
 }
 
 local libraries = {

@@ -142,7 +142,9 @@ static void test_cli_parse__option_of_another_command(void **state)
     struct line line = parse("--to 3 status");
     assert_false(line.good);
     assert_contains(line.err.message, "`neap status` does not take --to");
-    assert_string_equal(line.err.detail, "It belongs to: up, down.");
+    assert_string_equal(line.err.detail,
+                        "It belongs to: up, down, backup create, backup list, backup show, "
+                        "backup verify.");
     clear(&line);
 }
 

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * backup create, list, show, verify. Only create needs the target: the others are
+ * for the hour when it is gone.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/clock.h"
+#include "host/base/json.h"
+#include "host/base/memory.h"
+#include "host/base/path.h"
+#include "host/cli/cli_target.h"
+#include "host/proof/proof.h"
+
+#define JOBS_MAX 64
+
+/* The store: --to, else with the journal. Absolute, so that a manifest's path holds. */
+static char *store_of(const struct neap_cli *cli)
+{
+    if (cli->opt.to == NULL)
+        return neap_path_join(cli->project.state_dir, "backups");
+    char *resolved = realpath(cli->opt.to, NULL);
+    char *dir = neap_strdup(resolved == NULL ? cli->opt.to : resolved);
+    free(resolved);
+    return dir;
+}
+
+/* No deadline but the one that is given: a backup takes as long as it takes. */
+static bool read_timeout(const struct neap_cli *cli, int64_t *out, struct neap_error *err)
+{
+    *out = 0;
+    return cli->opt.timeout == NULL || neap_duration_parse(cli->opt.timeout, "--timeout", out, err);
+}
+
+static bool read_create(const struct neap_cli *cli, struct neap_proof_create_opts *opts,
+                        struct neap_error *err)
+{
+    *opts = (struct neap_proof_create_opts){
+        .tag = cli->opt.tag, .reason = cli->opt.reason, .ticket = cli->opt.ticket};
+    if (!backup_kind_of(cli->opt.kind, &opts->kind)) {
+        neap_error_set(err, NEAP_ERR_USAGE, "--kind is full, schema or data, not \"%s\"",
+                       cli->opt.kind);
+        return false;
+    }
+    if (cli->opt.jobs != NULL && (!cli_count(cli->opt.jobs, "--jobs", &opts->jobs, err)))
+        return false;
+    if (cli->opt.jobs != NULL && (opts->jobs < 1 || opts->jobs > JOBS_MAX)) {
+        neap_error_set(err, NEAP_ERR_USAGE, "--jobs is between 1 and %d", JOBS_MAX);
+        return false;
+    }
+    return read_timeout(cli, &opts->timeout_ms, err);
+}
+
+static const char *proof_of(const struct backup *backup)
+{
+    const char *level = json_string_value(json_object_get(backup->verified, "level"));
+    if (backup->manifest == NULL)
+        return "UNREADABLE";
+    if (level == NULL)
+        return "not yet";
+    if (!json_is_true(json_object_get(backup->verified, "ok")))
+        return "FAILED";
+    return strcmp(level, "full") == 0 ? "proved" : "quick look";
+}
+
+/* The manifest, with what the last verify found. */
+static json_t *backup_json(const struct backup *backup)
+{
+    json_t *json = backup->manifest == NULL ? json_object() : json_copy(backup->manifest);
+    neap_json_set(json, "id", neap_json_text(backup->id));
+    neap_json_set(json, "path", neap_json_text(backup->path));
+    neap_json_set(json, "verified",
+                  backup->verified == NULL ? json_null() : json_incref(backup->verified));
+    if (backup->manifest == NULL)
+        neap_json_set(json, "problem", neap_json_error(&backup->problem));
+    return json;
+}
+
+static void print_created(struct neap_cli *cli, const struct backup *backup)
+{
+    char size[NEAP_PROOF_SIZE], spent[NEAP_DURATION_SIZE];
+    size_t tables = json_object_size(json_object_get(backup->manifest, "tables"));
+    neap_proof_size(json_integer_value(json_object_get(backup->manifest, "bytes")), size);
+    neap_duration_text(json_integer_value(json_object_get(backup->manifest, "duration_ms")), spent);
+    cli_print(cli, "backup %s  %s  %s in %s", backup->id, backup_text(backup, "kind"), size, spent);
+    if (tables > 0)
+        cli_print(cli, "  %zu %s counted and digested in the same snapshot", tables,
+                  tables == 1 ? "table" : "tables");
+    cli_print(cli, "  %s", backup->path);
+    cli_print(cli, "It is not proved yet: `neap backup verify %s` restores and compares it.",
+              backup->id);
+}
+
+int cmd_backup_create(struct neap_cli *cli)
+{
+    struct neap_session session;
+    struct neap_error err = {0};
+    struct neap_proof_create_opts opts;
+    struct backup made = {0};
+    json_t *body = NULL;
+    char *dir = NULL;
+    memset(&session, 0, sizeof session);
+    if (cli_arguments(cli, 0, 0, &err) && read_create(cli, &opts, &err) &&
+        cli_look(cli, &session, false, &err)) {
+        opts.dir = dir = store_of(cli);
+        body = cli_target_json(&session);
+        if (neap_proof_create(&session, &opts, &made, &err)) {
+            neap_json_set(body, "backup", backup_json(&made));
+            print_created(cli, &made);
+        }
+    }
+    backup_clear(&made);
+    free(dir);
+    return cli_end(cli, &session, 0, body, &err);
+}
+
+static void print_list(struct neap_cli *cli, const struct backup *backups, size_t count)
+{
+    static const char *const headings[] = {"id",  "environment", "database", "kind",
+                                           "tag", "size",        "proof",    NULL};
+    struct cli_table *table = cli_table_new(headings);
+    for (size_t i = 0; i < count; i++) {
+        const struct backup *backup = &backups[i];
+        char size[NEAP_PROOF_SIZE];
+        const char *proof = proof_of(backup);
+        neap_proof_size(json_integer_value(json_object_get(backup->manifest, "bytes")), size);
+        const char *const cells[] = {backup->id,
+                                     backup_text(backup, "environment"),
+                                     backup_text(backup, "database"),
+                                     backup_text(backup, "kind"),
+                                     backup_text(backup, "tag"),
+                                     size,
+                                     proof,
+                                     NULL};
+        bool bad = proof[0] == 'F' || proof[0] == 'U';
+        cli_table_row(table, bad ? CLI_RED : proof[0] == 'p' ? CLI_GREEN : CLI_YELLOW, cells);
+    }
+    cli_table_print(cli, table);
+}
+
+int cmd_backup_list(struct neap_cli *cli)
+{
+    struct neap_error err = {0};
+    struct backup *backups = NULL;
+    size_t count = 0;
+    if (!cli_arguments(cli, 0, 0, &err) || !cli_need_project(cli, &err))
+        return cli_fail(cli, &err);
+    char *dir = store_of(cli);
+    bool listed = backup_list(dir, &backups, &count, &err);
+    if (listed) {
+        json_t *body = json_object(), *list = json_array();
+        for (size_t i = 0; i < count; i++)
+            json_array_append_new(list, backup_json(&backups[i]));
+        neap_json_set(body, "dir", neap_json_text(dir));
+        neap_json_set(body, "backups", list);
+        if (count == 0)
+            cli_print(cli, "there is no backup in %s; `neap backup create` makes one", dir);
+        else
+            print_list(cli, backups, count);
+        cli_json(cli, 0, body);
+    }
+    backup_list_free(backups, count);
+    free(dir);
+    return listed ? 0 : cli_fail(cli, &err);
+}
+
+static void print_names(struct neap_cli *cli, const char *label, const json_t *list)
+{
+    struct neap_buffer names = {0};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        const char *name =
+            json_string_value(json_is_string(item) ? item : json_object_get(item, "name"));
+        neap_buffer_add_format(&names, "%s%s", i == 0 ? "" : ", ", name == NULL ? "?" : name);
+    }
+    cli_print(cli, "%-13s %s", label, names.length == 0 ? "none" : neap_buffer_text(&names));
+    neap_buffer_clear(&names);
+}
+
+static void print_verified(struct neap_cli *cli, const struct backup *backup)
+{
+    const json_t *verified = backup->verified;
+    const char *at = json_string_value(json_object_get(verified, "at"));
+    const char *why =
+        json_string_value(json_object_get(json_object_get(verified, "error"), "message"));
+    cli_print(cli, "%-13s %s%s%s%s%s", "proof", proof_of(backup), at == NULL ? "" : ", ",
+              at == NULL ? "" : at, why == NULL ? "" : ": ", why == NULL ? "" : why);
+}
+
+static void print_backup(struct neap_cli *cli, const struct backup *backup)
+{
+    static const struct {
+        const char *label, *key;
+    } lines[] = {{"id", "id"},
+                 {"environment", "environment"},
+                 {"database", "database"},
+                 {"server", "address"},
+                 {"version", "server_version"},
+                 {"made", "started_at"},
+                 {"by", "actor"},
+                 {"reason", "reason"},
+                 {"ticket", "ticket"},
+                 {"tag", "tag"},
+                 {"kind", "kind"},
+                 {"format", "format"},
+                 {"snapshot at", "snapshot_lsn"},
+                 {"fingerprint", "fingerprint"}};
+    char size[NEAP_PROOF_SIZE], database[NEAP_PROOF_SIZE];
+    const json_t *manifest = backup->manifest;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (backup_text(backup, lines[i].key)[0] != '\0')
+            cli_print(cli, "%-13s %s", lines[i].label, backup_text(backup, lines[i].key));
+    neap_proof_size(json_integer_value(json_object_get(manifest, "bytes")), size);
+    neap_proof_size(json_integer_value(json_object_get(manifest, "database_bytes")), database);
+    cli_print(cli, "%-13s %s, of a database of %s", "size", size, database);
+    cli_print(cli, "%-13s %zu", "tables", json_object_size(json_object_get(manifest, "tables")));
+    print_names(cli, "roles", json_object_get(manifest, "roles"));
+    print_names(cli, "extensions", json_object_get(manifest, "extensions"));
+    print_names(cli, "not included", json_object_get(manifest, "not_included"));
+    print_verified(cli, backup);
+    cli_print(cli, "%-13s %s", "path", backup->path);
+}
+
+int cmd_backup_show(struct neap_cli *cli)
+{
+    struct neap_error err = {0};
+    struct backup backup = {0};
+    if (!cli_arguments(cli, 1, 1, &err) || !cli_need_project(cli, &err))
+        return cli_fail(cli, &err);
+    char *dir = store_of(cli);
+    bool found = backup_find(dir, cli->argv[0], NULL, &backup, &err);
+    if (found) {
+        json_t *body = json_object();
+        neap_json_set(body, "backup", backup_json(&backup));
+        print_backup(cli, &backup);
+        cli_json(cli, 0, body);
+    }
+    backup_clear(&backup);
+    free(dir);
+    return found ? 0 : cli_fail(cli, &err);
+}
+
+static void print_proved(struct neap_cli *cli, const struct backup *backup, bool quick)
+{
+    size_t tables = json_object_size(json_object_get(backup->manifest, "tables"));
+    if (quick) {
+        cli_print(cli, "backup %s: its files are as they were written, and its archive lists",
+                  backup->id);
+        cli_print(cli,
+                  "This is no proof: a dump that lists may not restore. `neap backup verify "
+                  "%s` restores and compares it.",
+                  backup->id);
+        return;
+    }
+    cli_print(cli,
+              "backup %s is proved: it was restored, and schema, %zu %s and sequences are "
+              "what was backed up",
+              backup->id, tables, tables == 1 ? "table" : "tables");
+}
+
+static bool read_verify(const struct neap_cli *cli, struct neap_proof_verify_opts *opts,
+                        struct neap_error *err)
+{
+    *opts = (struct neap_proof_verify_opts){
+        .reason = cli->opt.reason, .ticket = cli->opt.ticket, .quick = cli->opt.quick};
+    if (cli->opt.quick && cli->opt.full) {
+        neap_error_set(err, NEAP_ERR_USAGE, "--quick and --full exclude each other");
+        return false;
+    }
+    return read_timeout(cli, &opts->timeout_ms, err);
+}
+
+int cmd_backup_verify(struct neap_cli *cli)
+{
+    struct neap_error err = {0};
+    struct neap_proof_verify_opts opts;
+    struct backup backup = {0};
+    json_t *verified = NULL;
+    if (!cli_arguments(cli, 0, 1, &err) || !read_verify(cli, &opts, &err) ||
+        !cli_need_project(cli, &err))
+        return cli_fail(cli, &err);
+    char *dir = store_of(cli);
+    const char *environment = cli->project.has_env ? cli->project.env.name : NULL;
+    bool good = backup_find(dir, cli->argc > 0 ? cli->argv[0] : NULL, environment, &backup, &err);
+    json_t *body = json_object();
+    if (good) {
+        good = neap_proof_verify(cli->loop, &cli->project, &opts, &backup, &verified, &err);
+        if (verified != NULL) {
+            json_decref(backup.verified);
+            backup.verified = verified;
+        }
+        neap_json_set(body, "backup", backup_json(&backup));
+    }
+    if (good)
+        print_proved(cli, &backup, opts.quick);
+    backup_clear(&backup);
+    free(dir);
+    if (!good)
+        return cli_fail_with(cli, &err, body);
+    cli_json(cli, 0, body);
+    return 0;
+}
