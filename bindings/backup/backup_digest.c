@@ -174,6 +174,20 @@ static bool send_question(struct digest_reading *reading, const struct question 
     return ok;
 }
 
+/* Going back to a savepoint lets go of the locks taken since: else they would be as many as
+ * there are tables and indexes, and a server has some thousand. The snapshot stays. */
+static bool let_go(struct digest_reading *reading, struct neap_error *err)
+{
+    return pg_send_text(reading->client, "rollback to savepoint neap_locks", 0, NULL, err);
+}
+
+static bool send_more(struct digest_reading *reading, const struct question *question, int table,
+                      struct pg_op **op, struct neap_error *err)
+{
+    return (table == 0 || table % IN_FLIGHT != 0 || let_go(reading, err)) &&
+           send_question(reading, question, table, op, err);
+}
+
 static bool ask_in_pipeline(struct digest_reading *reading, const struct question *question,
                             struct neap_error *err)
 {
@@ -182,7 +196,7 @@ static bool ask_in_pipeline(struct digest_reading *reading, const struct questio
 
     for (int sent = 0, taken = 0; ok && taken < reading->table_count; taken++) {
         for (; ok && sent < reading->table_count && sent < taken + IN_FLIGHT; sent++)
-            ok = send_question(reading, question, sent, &ops[sent % IN_FLIGHT], err);
+            ok = send_more(reading, question, sent, &ops[sent % IN_FLIGHT], err);
         struct pg_op **op = &ops[taken % IN_FLIGHT];
 
         ok = ok && pg_wait(reading->client, *op, err);
@@ -193,7 +207,7 @@ static bool ask_in_pipeline(struct digest_reading *reading, const struct questio
     }
     for (int i = 0; i < IN_FLIGHT; i++)
         pg_op_free(ops[i]);
-    return ok;
+    return ok && let_go(reading, err);
 }
 
 static bool ask_all(struct digest_reading *reading, const struct question *question,
@@ -238,6 +252,7 @@ static bool flush_sequences(struct digest_reading *reading, struct neap_buffer *
 
     if (ok && *count > 0)
         take_sequences(reading, op);
+    ok = ok && let_go(reading, err);
     pg_op_free(op);
     neap_buffer_clear(sql);
     *count = 0;
@@ -321,7 +336,8 @@ static bool read_all(struct digest_reading *reading, struct neap_error *err)
 
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         neap_json_set(reading->out, parts[i], json_object());
-    return read_relations(reading, err) && read_tables(reading, err) &&
+    return pg_exec_text(reading->client, "savepoint neap_locks", 0, NULL, NULL, err) &&
+           read_relations(reading, err) && read_tables(reading, err) &&
            read_sequences(reading, err) && read_large_objects(reading, err);
 }
 

@@ -51,7 +51,8 @@ static void backup_fixture_load(const char *path)
 
 static int backup_fixture_begin(void **state)
 {
-    pg_fixture_begin(state);
+    (void)state;
+    pg_fixture_start("-cmax_locks_per_transaction=16");
     BACKUP_RUN("createdb", "-Ttemplate0", "wide");
     backup_fixture_load("tests/unit/backup/wide.sql");
     backup_fixture_load("tests/unit/backup/wide_data.sql");

@@ -179,6 +179,27 @@ static void test_backup_digest__hidden_rows_are_an_error(void **state)
     pg_scene_do(scene, "drop role neap_plain");
 }
 
+/* A server has locks for some thousand relations in one transaction. */
+static void test_backup_digest__many_tables_need_few_locks(void **state)
+{
+    struct pg_scene *scene = *state;
+
+    BACKUP_RUN("createdb", "many");
+    struct pg_client *many = backup_fixture_open(scene, "many");
+
+    assert_true(pg_exec_text(many,
+                             "do $$ begin for i in 1..2500 loop"
+                             " execute format('create table t%s (id serial primary key)', i);"
+                             " if i % 100 = 0 then commit; end if; end loop; end $$",
+                             0, NULL, NULL, &scene->err));
+    json_t *digest = read_digest(scene, many, 0);
+
+    assert_int_equal(json_object_size(json_object_get(digest, "tables")), 2500);
+    assert_int_equal(json_object_size(json_object_get(digest, "sequences")), 2500);
+    json_decref(digest);
+    pg_close(many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +207,7 @@ int main(void)
         BACKUP_SCENE(test_backup_digest__each_change_is_seen_and_named),
         BACKUP_SCENE(test_backup_digest__is_of_the_snapshot),
         BACKUP_SCENE(test_backup_digest__samples_the_same_rows),
+        BACKUP_SCENE(test_backup_digest__many_tables_need_few_locks),
         BACKUP_SCENE(test_backup_digest__hidden_rows_are_an_error),
     };
 
