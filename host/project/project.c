@@ -65,7 +65,7 @@ static void add_setting(struct neap_project *project, const char *name, const ch
 static const char *variable(const char *name)
 {
     const char *value = name ? getenv(name) : NULL;
-    return value && value[0] != '\0' ? value : NULL;
+    return value && value[strspn(value, " \t\n")] != '\0' ? value : NULL;
 }
 
 static const char *config_text(const json_t *table, const char *key)

@@ -127,6 +127,13 @@ static bool unknown_key(const char *where, const char *name, const struct key *k
     return false;
 }
 
+/* libpq takes an empty connection string for its defaults: some other database. */
+static bool is_blank(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && text[strspn(text, " \t\n")] == '\0';
+}
+
 static bool check_keys(const char *where, const json_t *table, const struct key *keys,
                        struct neap_error *err)
 {
@@ -139,6 +146,11 @@ static bool check_keys(const char *where, const json_t *table, const struct key 
             key++;
         if (!key->name)
             return unknown_key(where, name, keys, err);
+        if (is_blank(value)) {
+            neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "neap.lua: %s%s must not be empty", where,
+                           name);
+            return false;
+        }
         if (is_of_kind(value, key->kind))
             continue;
         neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "neap.lua: %s%s must be %s", where, name,

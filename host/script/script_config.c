@@ -27,7 +27,7 @@ static int config_env(lua_State *L)
     const char *name = glue_check_text(L, 1, "the variable's name", NULL);
     const char *value = getenv(name);
     const struct config *config = lua_touserdata(L, lua_upvalueindex(1));
-    if (value == NULL) {
+    if (value == NULL || value[0] == '\0') { /* an empty one was forgotten, not meant */
         neap_json_set(config->unset, name, json_true());
         lua_pushnil(L);
     } else
