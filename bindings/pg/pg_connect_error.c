@@ -23,6 +23,8 @@ static const struct {
     {"Connection refused", "Nothing listens there: is the server running, and is the port right?"},
     {"No such file or directory", "No server has a socket there: is it running, and is the host "
                                   "(socket directory) right?"},
+    {"Permission denied", "This OS user may not enter the socket's directory: connect as one who "
+                          "may, or give a host."},
     {"could not translate host name", "The host name is not known: is it spelled right?"},
     {"No route to host", "The network does not reach the host: is a VPN or tunnel missing?"},
     {"Network is unreachable", "The network does not reach the host: is a VPN or tunnel missing?"},

@@ -173,9 +173,15 @@ bool neap_duration_parse(const char *text, const char *name, int64_t *out_ms,
         *out_ms = 0;
         return true;
     }
-    if (text && read_quantity(text, duration_units, &parsed)) {
+    bool is_read = text && read_quantity(text, duration_units, &parsed);
+    if (is_read && parsed <= NEAP_DURATION_MAX_MS) {
         *out_ms = parsed;
         return true;
+    }
+    if (is_read) {
+        neap_error_set(err, NEAP_ERR_USAGE, "%s is too long: \"%s\"", name, text);
+        neap_error_hint(err, "PostgreSQL's timeouts end at 24d; give that or less.");
+        return false;
     }
     neap_error_set(err, NEAP_ERR_USAGE, "%s is not a duration: \"%s\"", name, text ? text : "");
     neap_error_hint(err, "Give a number with its unit: 500ms, 30s, 2min, 1h, 7d or 1h30min.");

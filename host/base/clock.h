@@ -27,7 +27,9 @@ void neap_clock_utc_of(int64_t at_us, char text[NEAP_UTC_SIZE]);
 
 /* "500ms", "30s", "2min", "1h", "7d", also "1h30min"; a bare number is refused
  * (usage.arguments) because it does not say its unit; "0" alone is accepted.
+ * At most NEAP_DURATION_MAX_MS, where PostgreSQL's own timeouts end (int4 milliseconds).
  * `name` is what the message calls it. */
+#define NEAP_DURATION_MAX_MS INT32_MAX
 bool neap_duration_parse(const char *text, const char *name, int64_t *out_ms,
                          struct neap_error *err);
 /* "64MB", "1GB", "512kB" (powers of 1024); a bare number is refused. */

@@ -113,12 +113,13 @@ static int run_command(struct neap_cli *cli)
     }
     if (cli->json && !asked) {
         neap_error_set(&err, NEAP_ERR_USAGE, "no command is given");
-        neap_error_hint(&err, "See `neap help`.");
+        neap_error_hint(&err, "See `neap help%s%s`.", parsed.group ? " " : "",
+                        parsed.group ? parsed.group : "");
         return cli_fail(cli, &err);
     }
     int exit_status = show(cli, parsed.group ? cli_help_group(parsed.group) : cli_help_global());
     /* Nothing was asked for: the list is help for a mistake, as with git. */
-    return exit_status == 0 && !asked && !parsed.group ? 2 : exit_status;
+    return exit_status == 0 && !asked ? 2 : exit_status;
 }
 
 static void end_cli(struct neap_cli *cli)

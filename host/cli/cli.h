@@ -43,7 +43,7 @@ struct neap_cli {
     bool json;
     bool terminal; /* stdout is one */
     bool colour;   /* it is one, and neither NO_COLOR nor --no-color */
-    bool broken;   /* stdout's reader went away: nothing more is printed */
+    int broken;    /* errno of the first write to stdout that failed: nothing more is printed */
     bool changed;  /* the target is not as it was: no failure may say that it is */
     int width;     /* columns of it; 80 when it is none */
 };

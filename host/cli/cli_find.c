@@ -66,7 +66,10 @@ bool cli_find_project(const char *dir, char **out, struct neap_error *err)
         *out = at;
     else {
         free(at);
-        no_project(here, dir ? "" : " or above it", err);
+        if (access(here, R_OK | X_OK) != 0)
+            neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot open %s", here);
+        else
+            no_project(here, dir ? "" : " or above it", err);
     }
     free(here);
     return found;

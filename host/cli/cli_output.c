@@ -31,8 +31,9 @@ static void write_out(struct neap_cli *cli, const char *text)
     if (cli->broken)
         return;
     neap_log_progress_end();
+    errno = 0;
     if (fputs(text, stdout) == EOF)
-        cli->broken = true;
+        cli->broken = errno == 0 ? EIO : errno;
 }
 
 void cli_print_raw(struct neap_cli *cli, const char *text)
@@ -62,16 +63,15 @@ void cli_print(struct neap_cli *cli, const char *format, ...)
 bool cli_flush(struct neap_cli *cli, struct neap_error *err)
 {
     errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return true;
-    cli->broken = true;
-    if (errno == EPIPE || errno == 0)
+    if (fflush(stdout) != 0 && !cli->broken)
+        cli->broken = errno == 0 ? EIO : errno;
+    if (!cli->broken || cli->broken == EPIPE)
         return true;
     if (cli->changed)
-        neap_error_errno(err, NEAP_ERR_OUTPUT_LOST, errno,
+        neap_error_errno(err, NEAP_ERR_OUTPUT_LOST, cli->broken,
                          "done, but the result cannot be written to stdout");
     else
-        neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot write the result to stdout");
+        neap_error_errno(err, NEAP_ERR_FILE_IO, cli->broken, "cannot write the result to stdout");
     return false;
 }
 
@@ -175,7 +175,7 @@ bool cli_count(const char *text, const char *what, int *out, struct neap_error *
         *out = (int)value;
         return true;
     }
-    neap_error_set(err, NEAP_ERR_USAGE, "%s is a count of 1 or more, not `%s`", what, text);
+    neap_error_set(err, NEAP_ERR_USAGE, "%s is a count from 1 to 1000000, not `%s`", what, text);
     return false;
 }
 

@@ -2,6 +2,7 @@
  *
  * audit verify, show, export, keygen.
  */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,19 +49,37 @@ static json_t *findings_json(struct neap_cli *cli, const struct neap_audit_repor
     return list;
 }
 
+/* A mistyped one would look like records that somebody took away. */
+static bool read_head(const char *text, char head[NEAP_HASH_HEX_SIZE], struct neap_error *err)
+{
+    if (text == NULL)
+        return true;
+    size_t digits = strspn(text, "0123456789abcdefABCDEF");
+    if (digits == NEAP_HASH_HEX_SIZE - 1 && text[digits] == '\0') {
+        for (size_t i = 0; i <= digits; i++)
+            head[i] = (char)tolower((unsigned char)text[i]);
+        return true;
+    }
+    neap_error_set(err, NEAP_ERR_USAGE, "--head is %d hexadecimal digits, not \"%s\"",
+                   NEAP_HASH_HEX_SIZE - 1, text);
+    return false;
+}
+
 int cmd_audit_verify(struct neap_cli *cli)
 {
     struct neap_session session;
     struct neap_error err = {0};
     struct neap_audit_report report = {0};
+    char head[NEAP_HASH_HEX_SIZE] = "";
     memset(&session, 0, sizeof session);
     json_t *body = NULL;
-    if (cli_arguments(cli, 0, 0, &err) && cli_look(cli, &session, false, &err)) {
+    if (cli_arguments(cli, 0, 0, &err) && read_head(cli->opt.head, head, &err) &&
+        cli_look(cli, &session, false, &err)) {
         struct neap_audit_verify_opts opts = {
             .state_dir = session.project->state_dir,
             .identity = session.target->identity,
             .control = session.history.installed ? session.target->control : NULL,
-            .head = cli->opt.head,
+            .head = cli->opt.head == NULL ? NULL : head,
             .public_key = cli->opt.public_key};
         body = cli_target_json(&session);
         if (neap_audit_verify(&opts, &report, &err)) {

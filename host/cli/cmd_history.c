@@ -31,16 +31,36 @@ static bool on_event(void *arg, const char *hash, const json_t *event)
     return true;
 }
 
+struct counted {
+    bool (*fn)(void *arg, const char *hash, const json_t *event);
+    void *arg;
+    bool any;
+};
+
+static bool on_counted(void *arg, const char *hash, const json_t *event)
+{
+    struct counted *counted = arg;
+    counted->any = true;
+    return counted->fn(counted->arg, hash, event);
+}
+
 bool cmd_events_each(struct neap_cli *cli, struct neap_session *session,
                      bool (*fn)(void *arg, const char *hash, const json_t *event), void *arg,
                      struct neap_error *err)
 {
+    struct counted counted = {.fn = fn, .arg = arg};
     struct neap_audit_verify_opts where = {
         .state_dir = session->project->state_dir,
         .identity = session->target->identity,
         .control = session->history.installed ? session->target->control : NULL,
     };
-    return neap_audit_gather(&where, cli->opt.run, fn, arg, err);
+    if (!neap_audit_gather(&where, cli->opt.run, on_counted, &counted, err))
+        return false;
+    if (counted.any || cli->opt.run == NULL)
+        return true;
+    neap_error_set(err, NEAP_ERR_USAGE, "there is no run %s, here or in the target", cli->opt.run);
+    neap_error_hint(err, "`neap audit show` has the runs' ids in its second column.");
+    return false;
 }
 
 bool cmd_events(struct neap_cli *cli, struct neap_session *session, json_t *list,
@@ -97,6 +117,9 @@ static json_t *print_history(struct neap_cli *cli, const struct neap_history *hi
         json_array_append_new(list, entry_json(row));
     }
     cli_table_print(cli, table);
+    if (cli->opt.run != NULL && json_array_size(list) == 0)
+        cli_print(cli, "history has nothing of run %s; see `neap audit show --run %s`",
+                  cli->opt.run, cli->opt.run);
     return list;
 }
 

@@ -27,6 +27,32 @@ local function ran()
   return p
 end
 
+-- A mistake of whoever asks is no fault of the chain.
+describe("asking for what is not there", function()
+  after_each(e2e.clean)
+
+  it("is a mistake in the arguments: a head that is none, a run that was none", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    p:expect "up"
+    for _, head in ipairs { "zz", "", ("a"):rep(63), ("g"):rep(64) } do
+      local error = p:json({ "audit", "verify", "--head", head }, 2).error
+      assert.equal("usage.arguments", error.code)
+      assert.truthy(error.message:find("64 hexadecimal digits", 1, true), error.message)
+    end
+    local head = p:json({ "audit", "verify" }).head
+    p:expect { "audit", "verify", "--head", head:upper() }
+    local other = p:json({ "audit", "verify", "--head", ("0"):rep(64) }, 1)
+    assert.equal("audit.broken", other.error.code)
+    for _, command in ipairs { "show", "export" } do
+      local r = p:expect({ "audit", command, "--run", "nope" }, 2)
+      assert.truthy(r.err:find("there is no run nope", 1, true), r.err)
+    end
+    local out = p:expect({ "history", "--run", "nope" }).out
+    assert.truthy(out:find("history has nothing of run nope", 1, true), out)
+  end)
+end)
+
 describe("the audit", function()
   after_each(e2e.clean)
 

@@ -32,7 +32,7 @@ static void test_clock__reads_durations(void **unused)
     check_duration("30 s", 30000);
     check_duration("0s", 0);
     check_duration("1s500ms", 1500);
-    check_duration("106751991167d", 106751991167 * 86400000LL);
+    check_duration("2147483647ms", INT32_MAX);
 }
 
 static void test_clock__refuses_what_is_no_duration(void **unused)
@@ -76,6 +76,22 @@ static void test_clock__refuses_what_is_no_duration(void **unused)
         neap_error_clear(&err);
     }
     assert_false(neap_duration_parse(NULL, "x", &(int64_t){0}, NULL));
+}
+
+static void test_clock__ends_where_the_server_s_timeouts_end(void **unused)
+{
+    static const char *const longer[] = {"25d", "2147483648ms", "106751991167d"};
+    struct neap_error err = {0};
+    int64_t ms = 77;
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof longer / sizeof *longer; i++) {
+        assert_false(neap_duration_parse(longer[i], "--timeout", &ms, &err));
+        assert_int_equal(err.code, NEAP_ERR_USAGE);
+        assert_contains(err.message, "--timeout is too long: ");
+        assert_int_equal(ms, 77);
+        neap_error_clear(&err);
+    }
 }
 
 static void test_clock__reads_sizes(void **unused)
@@ -180,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clock__reads_durations),
         cmocka_unit_test(test_clock__refuses_what_is_no_duration),
+        cmocka_unit_test(test_clock__ends_where_the_server_s_timeouts_end),
         cmocka_unit_test(test_clock__reads_sizes),
         cmocka_unit_test(test_clock__shows_durations),
         cmocka_unit_test(test_clock__deadlines_do_not_overflow),
