@@ -51,7 +51,7 @@ bool neap_change_verify(struct neap_change *change, const struct neap_unit *unit
 {
     struct neap_script *script = NULL;
     *unverified = NULL;
-    neap_recorder_begin(&change->recorder, change->run, false);
+    neap_recorder_begin(&change->recorder, change->run, unit->source, false);
     bool held = open_script(change, unit, &script, err);
     if (held)
         *unverified = why_unverified(neap_script_def(script));
@@ -152,7 +152,7 @@ bool neap_change_dry_run(struct neap_change *change, const struct neap_unit *uni
                          struct neap_error *err)
 {
     struct neap_tx tx;
-    neap_recorder_begin(&change->recorder, change->run, false);
+    neap_recorder_begin(&change->recorder, change->run, NULL, false);
     change->run->deadline_ms = neap_clock_deadline_ms(change->env->timeout_ms);
     *failed = count;
     bool done = neap_tx_begin(&tx, change, NULL, change->env->lock_timeout_ms, err);

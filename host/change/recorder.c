@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The gate's sink. It knows calls and results, not connections. A loop that
- * sends the same statement a thousand times is one entry with a count: the
- * chain stays complete and small.
+ * sends the same statement a thousand times is one entry with a count, and text that
+ * stands in the script is not repeated: the chain stays complete and small.
  */
 #include "host/change/recorder.h"
 
@@ -10,19 +10,24 @@
 #include <string.h>
 
 #include "bindings/pg/pg_sql.h"
+#include "host/base/embedded.h"
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
 
 #define FINGERPRINT_MAX 48
+#define TEXT_MAX 4096   /* of a statement that the script put together */
 #define ENTRIES_MAX 200 /* per event: keeps one event well under a page of the journal */
 
 struct neap_recorder_call {
     char fingerprint[FINGERPRINT_MAX];
     const char *name; /* static: the binding's */
     char *file;
-    char *text; /* only with keep_text */
-    int line;
+    char *text;            /* only with keep_text */
+    char *computed;        /* it does not stand in the source */
+    size_t length;         /* of the statement, where computed may have its beginning only */
+    struct neap_hash hash; /* of a long computed one */
+    int line, last_line;
     int64_t rows, duration_us, count;
     enum pg_sql_kind kind;
     bool settled, failed;
@@ -81,6 +86,49 @@ static bool is_refused_whole(const struct neap_recorder_call *call, const struct
            (error->code == NEAP_ERR_DB_INDEX_INVALID || strncmp(error->sqlstate, "42", 2) == 0);
 }
 
+/* Statements come in the order in which they stand, nearly always: the search goes on
+ * behind the last one. */
+static bool stands_in_source(struct neap_recorder *recorder, const char *statement)
+{
+    const struct neap_source *source = recorder->source;
+    size_t length = strlen(statement), count = source == NULL ? 0 : source->file_count;
+    for (size_t i = 0; i <= count && count > 0; i++) { /* the first file twice: from its begin */
+        size_t at = (recorder->source_file + i) % count;
+        const struct neap_source_file *file = &source->files[at];
+        size_t from = i == 0 && recorder->source_at <= file->length ? recorder->source_at : 0;
+        const char *found = memmem(file->text + from, file->length - from, statement, length);
+        if (found == NULL)
+            continue;
+        recorder->source_file = at;
+        recorder->source_at = (size_t)(found - file->text);
+        return true;
+    }
+    return false;
+}
+
+/* What `expect` asks is in the binary, whose version the run's first event tells. */
+static bool stands_in_stdlib(const char *statement)
+{
+    size_t length = strlen(statement);
+    for (const struct neap_embedded *file = neap_embedded_all(); file->path != NULL; file++)
+        if (strncmp(file->path, "neap/", 5) == 0 &&
+            memmem(file->bytes, file->length, statement, length) != NULL)
+            return true;
+    return false;
+}
+
+static void keep_computed(struct neap_recorder *recorder, struct neap_recorder_call *call,
+                          const char *statement)
+{
+    if (recorder->durable || statement == NULL || stands_in_source(recorder, statement) ||
+        stands_in_stdlib(statement))
+        return;
+    call->length = strlen(statement);
+    call->computed = neap_strndup(statement, call->length < TEXT_MAX ? call->length : TEXT_MAX);
+    if (call->length > TEXT_MAX)
+        neap_hash_sha256(statement, call->length, &call->hash);
+}
+
 static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *call_id,
                       struct neap_error *err)
 {
@@ -95,8 +143,9 @@ static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *ca
     copy_short(call->fingerprint, sizeof call->fingerprint, gate->fingerprint);
     call->name = gate->name;
     call->file = neap_strdup(gate->where_file);
-    call->line = gate->where_line;
+    call->line = call->last_line = gate->where_line;
     call->count = 1;
+    keep_computed(recorder, call, gate->statement);
     call->text = recorder->keep_text ? neap_strdup(gate->statement) : NULL;
     *call_id = recorder->first_id + (int64_t)recorder->call_count++;
     recorder->statement_count++;
@@ -147,38 +196,60 @@ static void forget_calls(struct neap_recorder *recorder)
     for (size_t i = 0; i < recorder->call_count; i++) {
         free(recorder->calls[i].file);
         free(recorder->calls[i].text);
+        free(recorder->calls[i].computed);
     }
     recorder->first_id += (int64_t)recorder->call_count;
     recorder->call_count = 0;
 }
 
-void neap_recorder_begin(struct neap_recorder *recorder, struct neap_run *run, bool durable)
+void neap_recorder_begin(struct neap_recorder *recorder, struct neap_run *run,
+                         const struct neap_source *source, bool durable)
 {
     forget_calls(recorder);
+    recorder->source = source;
+    recorder->source_file = recorder->source_at = 0;
     recorder->durable = durable;
     recorder->statement_count = 0;
     recorder->row_count = 0;
     run->gate = (struct neap_gate_sink){.record = on_record, .settle = on_settle, .sink = recorder};
 }
 
-void neap_recorder_end(const struct neap_recorder *recorder, struct neap_run *run)
+void neap_recorder_end(struct neap_recorder *recorder, struct neap_run *run)
 {
+    recorder->source = NULL;
     if (run->gate.sink == recorder)
         run->gate = (struct neap_gate_sink){0};
 }
 
+static const char *or_empty(const char *text)
+{
+    return text == NULL ? "" : text;
+}
+
 static bool is_same(const struct neap_recorder_call *a, const struct neap_recorder_call *b)
 {
-    return a->line == b->line && a->failed == b->failed && a->settled == b->settled &&
+    return b->line >= a->last_line && a->failed == b->failed && a->settled == b->settled &&
+           a->length == b->length && strcmp(or_empty(a->computed), or_empty(b->computed)) == 0 &&
+           memcmp(&a->hash, &b->hash, sizeof a->hash) == 0 &&
            strcmp(a->fingerprint, b->fingerprint) == 0 && strcmp(a->name, b->name) == 0 &&
-           strcmp(a->file == NULL ? "" : a->file, b->file == NULL ? "" : b->file) == 0;
+           strcmp(or_empty(a->file), or_empty(b->file)) == 0;
 }
 
 static void append_entry(json_t *entries, const struct neap_recorder_call *call)
 {
     json_t *entry = call_json(call);
+    if (call->computed != NULL)
+        neap_json_set(entry, "statement", neap_json_text(call->computed));
+    if (call->length > TEXT_MAX) {
+        char hex[NEAP_HASH_HEX_SIZE];
+        neap_hash_hex(&call->hash, hex);
+        neap_json_set(entry, "statement_bytes", json_integer((json_int_t)call->length));
+        neap_json_set(entry, "statement_sha256", neap_json_text(hex));
+    }
     if (call->count > 1)
         neap_json_set(entry, "count", json_integer(call->count));
+    if (call->last_line > call->line)
+        neap_json_set(entry, "last_line", json_integer(call->last_line));
     neap_json_set(entry, "rows", json_integer(call->rows));
     neap_json_set(entry, "us", json_integer(call->duration_us));
     if (call->failed)
@@ -206,6 +277,7 @@ void neap_recorder_flush(struct neap_recorder *recorder)
         struct neap_recorder_call sum = recorder->calls[i++];
         while (i < recorder->call_count && is_same(&sum, &recorder->calls[i])) {
             sum.count += recorder->calls[i].count;
+            sum.last_line = recorder->calls[i].line;
             sum.rows += recorder->calls[i].rows > 0 ? recorder->calls[i].rows : 0;
             sum.duration_us += recorder->calls[i++].duration_us;
         }

@@ -9,6 +9,7 @@
 
 #include "host/base/run.h"
 #include "host/change/audit.h"
+#include "host/script/source.h"
 
 /* One statement that has ended, for whoever wants to print it. Borrowed. */
 struct neap_statement_seen {
@@ -27,6 +28,8 @@ struct neap_recorder {
     bool keep_text; /* for on_statement */
     void (*on_statement)(void *arg, const struct neap_statement_seen *seen);
     void *arg;
+    const struct neap_source *source; /* history keeps it: its statements need no text */
+    size_t source_file, source_at;    /* where the last statement was found in it */
     struct neap_recorder_call *calls;
     size_t call_count, call_capacity;
     int64_t first_id;                   /* of calls[0]: an id is given once in a recorder's life */
@@ -36,13 +39,17 @@ struct neap_recorder {
     int64_t effect_count;
 };
 
-/* Makes the recorder the run's gate sink and forgets what it held. */
-void neap_recorder_begin(struct neap_recorder *recorder, struct neap_run *run, bool durable);
-/* Adds the kept statements to the chain as step.statements: runs of the same
- * statement (a loop) are one entry with its count. */
+/* Makes the recorder the run's gate sink and forgets what it held. `source` is borrowed
+ * until neap_recorder_end. */
+void neap_recorder_begin(struct neap_recorder *recorder, struct neap_run *run,
+                         const struct neap_source *source, bool durable);
+/* Adds the kept statements to the chain as step.statements. One that follows another
+ * of the same shape (a loop, a list of inserts) shares its entry, which counts. A
+ * statement that stands neither in `source` nor in stdlib as it was sent, because the
+ * script put it together, has its text in the chain; of a long one the beginning, and its hash. */
 void neap_recorder_flush(struct neap_recorder *recorder);
 /* Takes it off the gate. */
-void neap_recorder_end(const struct neap_recorder *recorder, struct neap_run *run);
+void neap_recorder_end(struct neap_recorder *recorder, struct neap_run *run);
 void neap_recorder_clear(struct neap_recorder *recorder);
 
 #endif

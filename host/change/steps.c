@@ -497,7 +497,7 @@ bool neap_steps_run(struct neap_change *change, const struct neap_unit *unit,
         .change = change, .unit = unit, .script = script, .def = neap_script_def(script)};
     int64_t began_ms = neap_clock_ms();
     neap_uuid(walk.attempt);
-    neap_recorder_begin(&change->recorder, change->run, true);
+    neap_recorder_begin(&change->recorder, change->run, unit->source, true);
     bool done = neap_history_steps(change->target->control, unit->id, &walk.rows, err) &&
                 check_walk(&walk, err);
     if (done)

@@ -222,7 +222,7 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
     void *bundle = NULL;
     int64_t began_ms = neap_clock_ms();
     change->run->deadline_ms = neap_clock_deadline_ms(neap_unit_timeout_ms(change, def));
-    neap_recorder_begin(&change->recorder, change->run, false);
+    neap_recorder_begin(&change->recorder, change->run, unit->source, false);
     struct neap_attempt_key key = {unit->id, neap_unit_action(unit->direction)};
     bool done = neap_tx_begin(&tx, change, &key, neap_unit_lock_timeout_ms(change, def), err);
     /* Now, while the server is at the COMMIT before, and not between the last answer

@@ -35,8 +35,10 @@ local tools = {
     end,
     argv = function(url, path)
       local database, host = url_parts(url)
-      return { "dbmate", "--url", ("postgres://postgres@/%s?socket=%s&sslmode=disable")
-        :format(database, host), "--migrations-dir", path, "--no-dump-schema", "up" }
+      local where = host:find "^/" and ("/%s?socket=%s&"):format(database, host)
+        or ("%s/%s?"):format(host, database)
+      return { "dbmate", "--url", "postgres://postgres@" .. where .. "sslmode=disable",
+        "--migrations-dir", path, "--no-dump-schema", "up" }
     end,
   },
   sqitch = {

@@ -27,6 +27,35 @@ local function ran()
   return p
 end
 
+-- Static SQL is in the script that history keeps; what is put together is nowhere else.
+describe("a statement that a script puts together", function()
+  after_each(e2e.clean)
+
+  it("is in the chain as it was sent, secrets aside", function()
+    local p = e2e.project()
+    p:write("migrations/0001_a.lua", [=[
+return migration { summary = "a",
+  up = function(db)
+    db:exec "create table a (id int)"
+    for i = 1, 3 do db:exec("delete from a where id = " .. i * 7) end
+    db:exec("create user put_together password '" .. ("hunter"):rep(2) .. "'")
+    db:exec "drop user put_together"
+  end,
+  verify = function(_, expect) expect.table "public.a" end,
+  down = function(db) db:exec "drop table a" end }]=])
+    p:expect "up"
+    local texts = {}
+    for _, event in ipairs(p:json({ "audit", "show" }).events) do
+      for _, entry in ipairs(event.data.statements or {}) do
+        texts[#texts + 1] = entry.statement
+      end
+    end
+    assert.same({ "delete from a where id = 7", "delete from a where id = 14",
+      "delete from a where id = 21", "create user put_together password '***'" }, texts)
+    p:expect "audit verify"
+  end)
+end)
+
 -- A mistake of whoever asks is no fault of the chain.
 describe("asking for what is not there", function()
   after_each(e2e.clean)

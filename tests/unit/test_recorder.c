@@ -58,11 +58,11 @@ static int end(void **state)
 }
 
 /* One statement through the gate; its id. */
-static int64_t pass(struct scene *scene, const char *fingerprint, int line)
+static int64_t pass_sql(struct scene *scene, const char *sql, const char *fingerprint, int line)
 {
     struct neap_gate_call call = {.name = "db:exec",
                                   .effect = NEAP_EFFECT_TX,
-                                  .statement = "insert into t values ($1)",
+                                  .statement = sql,
                                   .fingerprint = fingerprint,
                                   .where_file = "0001_t.lua",
                                   .where_line = line};
@@ -118,13 +118,18 @@ static int64_t number(const json_t *entry, const char *key)
     return json_integer_value(json_object_get(entry, key));
 }
 
+static int64_t pass(struct scene *scene, const char *fingerprint, int line)
+{
+    return pass_sql(scene, "insert into t values ($1)", fingerprint, line);
+}
+
 /* Hundreds of different statements: several events, nothing left out, in order. */
 static void test_recorder__many_statements_are_several_events(void **state)
 {
     struct scene *scene = *state;
-    neap_recorder_begin(&scene->recorder, &scene->run, false);
+    neap_recorder_begin(&scene->recorder, &scene->run, NULL, false);
     for (int line = 1; line <= 450; line++)
-        settle(scene, pass(scene, "f", line), line);
+        settle(scene, pass(scene, line % 2 ? "f" : "g", line), line);
     assert_int_equal(scene->recorder.statement_count, 450);
     neap_recorder_flush(&scene->recorder);
     read_back(scene);
@@ -141,9 +146,9 @@ static void test_recorder__many_statements_are_several_events(void **state)
 static void test_recorder__a_full_event_is_not_followed_by_an_empty_one(void **state)
 {
     struct scene *scene = *state;
-    neap_recorder_begin(&scene->recorder, &scene->run, false);
+    neap_recorder_begin(&scene->recorder, &scene->run, NULL, false);
     for (int line = 1; line <= 200; line++)
-        settle(scene, pass(scene, "f", line), 1);
+        settle(scene, pass(scene, line % 2 ? "f" : "g", line), 1);
     neap_recorder_flush(&scene->recorder);
     neap_recorder_flush(&scene->recorder); /* and what was told is not told again */
     read_back(scene);
@@ -153,7 +158,7 @@ static void test_recorder__a_full_event_is_not_followed_by_an_empty_one(void **s
 static void test_recorder__a_loop_is_one_entry(void **state)
 {
     struct scene *scene = *state;
-    neap_recorder_begin(&scene->recorder, &scene->run, false);
+    neap_recorder_begin(&scene->recorder, &scene->run, NULL, false);
     for (int i = 0; i < 1000; i++)
         settle(scene, pass(scene, "f", 7), 2);
     settle(scene, pass(scene, "g", 7), 1);
@@ -165,12 +170,75 @@ static void test_recorder__a_loop_is_one_entry(void **state)
     assert_null(json_object_get(statement(scene, 1), "count"));
 }
 
+/* Text that history keeps with the script is not repeated, and a list of statements
+ * of one shape is one entry with its lines. */
+static void test_recorder__what_stands_in_the_script_needs_no_text(void **state)
+{
+    struct scene *scene = *state;
+    char text[] = "insert into t values (1)\ninsert into t values (2)\nselect 1\n"
+                  "insert into t values (3)";
+    struct neap_source_file file = {.text = text, .length = strlen(text)};
+    struct neap_source source = {.files = &file, .file_count = 1};
+    neap_recorder_begin(&scene->recorder, &scene->run, &source, false);
+    settle(scene, pass_sql(scene, "insert into t values (1)", "i", 1), 1);
+    settle(scene, pass_sql(scene, "insert into t values (2)", "i", 2), 1);
+    settle(scene, pass_sql(scene, "select 1", "s", 3), 1);
+    settle(scene, pass_sql(scene, "insert into t values (3)", "i", 4), 1);
+    settle(scene, pass_sql(scene, "insert into t values (1)", "i", 1), 1); /* goes back: a loop */
+    neap_recorder_flush(&scene->recorder);
+    neap_recorder_end(&scene->recorder, &scene->run);
+    read_back(scene);
+    assert_int_equal(json_array_size(scene->statements), 4);
+    assert_int_equal(number(statement(scene, 0), "line"), 1);
+    assert_int_equal(number(statement(scene, 0), "last_line"), 2);
+    assert_int_equal(number(statement(scene, 0), "count"), 2);
+    assert_int_equal(number(statement(scene, 0), "rows"), 2);
+    assert_null(json_object_get(statement(scene, 1), "last_line"));
+    for (size_t i = 0; i < 4; i++)
+        assert_null(json_object_get(statement(scene, i), "statement"));
+}
+
+/* What the script put together stands nowhere else; of a long one its hash says what
+ * the rest was. */
+static void test_recorder__what_was_put_together_has_its_text(void **state)
+{
+    struct scene *scene = *state;
+    char text[] = "delete from t where id = ";
+    char *two[] = {neap_format("select '%05000d'", 1), neap_format("select '%05000d'", 2)};
+    struct neap_source_file file = {.text = text, .length = strlen(text)};
+    struct neap_source source = {.files = &file, .file_count = 1};
+    neap_recorder_begin(&scene->recorder, &scene->run, &source, false);
+    settle(scene, pass_sql(scene, "delete from t where id = 7", "d", 1), 1);
+    settle(scene, pass_sql(scene, "delete from t where id = 9", "d", 1), 1);
+    settle(scene, pass_sql(scene, two[0], "s", 2), 1);
+    settle(scene, pass_sql(scene, two[0], "s", 2), 1);
+    settle(scene, pass_sql(scene, two[1], "s", 2), 1);
+    neap_recorder_flush(&scene->recorder);
+    neap_recorder_end(&scene->recorder, &scene->run);
+    read_back(scene);
+    assert_int_equal(json_array_size(scene->statements), 4);
+    assert_string_equal(json_string_value(json_object_get(statement(scene, 1), "statement")),
+                        "delete from t where id = 9");
+    assert_null(json_object_get(statement(scene, 1), "statement_bytes"));
+    assert_int_equal(number(statement(scene, 2), "count"), 2);
+    const json_t *hashes[2];
+    for (size_t i = 0; i < 2; i++) {
+        const char *kept = json_string_value(json_object_get(statement(scene, 2 + i), "statement"));
+        assert_int_equal(strlen(kept), 4096);
+        assert_int_equal(number(statement(scene, 2 + i), "statement_bytes"), 5009);
+        hashes[i] = json_object_get(statement(scene, 2 + i), "statement_sha256");
+        assert_int_equal(json_string_length(hashes[i]), 64);
+        free(two[i]);
+    }
+    assert_false(json_equal(hashes[0], hashes[1]));
+}
+
 /* What was sent and not answered says so; an answer that comes after that is not
  * taken for a later statement's. */
 static void test_recorder__an_answer_is_its_own_statement_s(void **state)
 {
     struct scene *scene = *state;
-    neap_recorder_begin(&scene->recorder, &scene->run, false);
+    neap_recorder_begin(&scene->recorder, &scene->run, NULL, false);
     int64_t lost = pass(scene, "f", 1);
     neap_recorder_flush(&scene->recorder);
     int64_t next = pass(scene, "g", 2);
@@ -193,7 +261,7 @@ static void test_recorder__outside_a_transaction_each_is_in_the_journal_first(vo
 {
     struct scene *scene = *state;
     for (int step = 0; step < 2; step++) {
-        neap_recorder_begin(&scene->recorder, &scene->run, true);
+        neap_recorder_begin(&scene->recorder, &scene->run, NULL, true);
         int64_t id = pass(scene, "f", 1);
         assert_int_equal(id, step);
         settle(scene, id, 5);
@@ -219,7 +287,7 @@ static void test_recorder__what_cannot_be_recorded_is_not_let_through(void **sta
     getrlimit(RLIMIT_FSIZE, &old);
     none = (struct rlimit){.rlim_cur = 10, .rlim_max = old.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
-    neap_recorder_begin(&scene->recorder, &scene->run, true);
+    neap_recorder_begin(&scene->recorder, &scene->run, NULL, true);
     setrlimit(RLIMIT_FSIZE, &none);
     bool is_passed = neap_gate_pass(&scene->run, &call, &id, &err);
     setrlimit(RLIMIT_FSIZE, &old);
@@ -235,6 +303,8 @@ int main(void)
         CASE(many_statements_are_several_events),
         CASE(a_full_event_is_not_followed_by_an_empty_one),
         CASE(a_loop_is_one_entry),
+        CASE(what_stands_in_the_script_needs_no_text),
+        CASE(what_was_put_together_has_its_text),
         CASE(an_answer_is_its_own_statement_s),
         CASE(outside_a_transaction_each_is_in_the_journal_first),
         CASE(what_cannot_be_recorded_is_not_let_through),
