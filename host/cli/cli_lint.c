@@ -169,18 +169,16 @@ static bool check_ids(const struct cli_lint *lint, const struct neap_migrations 
     return true;
 }
 
+static void on_fault(void *arg, struct neap_error *fault)
+{
+    add_error(arg, "migrations", fault);
+}
+
 bool cli_lint_run(struct cli_lint *lint, struct neap_error *err)
 {
     struct neap_migrations all = {0};
-    struct neap_error found = {0};
-    if (!neap_discover(lint->project, &all, &found)) {
-        if (found.code == NEAP_ERR_CONFIG_INVALID) {
-            neap_error_move(err, &found);
-            return false;
-        }
-        add_error(lint, "migrations", &found);
-        return true;
-    }
+    if (!neap_discover_each(lint->project, on_fault, lint, &all, err))
+        return false;
     struct neap_source_cache *cache = neap_source_cache_new(lint->project);
     bool good = check_ids(lint, &all, err);
     for (size_t i = 0; good && i < all.count; i++) {

@@ -165,14 +165,39 @@ static bool is_passed_over(const char *file)
     return file[0] == '.' || strcmp(file, "README.md") == 0;
 }
 
+static void clear_item(struct neap_migration *item)
+{
+    free(item->id);
+    free(item->name);
+    free(item->path);
+}
+
 static bool add_file(const char *project, int dir, const struct entry *entry,
                      struct neap_migrations *out, struct neap_error *err)
 {
     struct neap_migration *item = &out->items[out->count];
     if (!parse_name(entry->name, item, err))
         return false;
-    out->count++;
-    return entry->plain || check_file(project, dir, entry->name, err);
+    if (entry->plain || check_file(project, dir, entry->name, err)) {
+        out->count++;
+        return true;
+    }
+    clear_item(item);
+    return false;
+}
+
+/* Where faults go; without `each` the first one ends it. */
+struct faults {
+    void (*each)(void *arg, struct neap_error *fault);
+    void *arg;
+};
+
+static bool goes_on(const struct faults *faults, bool good, struct neap_error *err)
+{
+    if (good || faults->each == NULL)
+        return good;
+    faults->each(faults->arg, err);
+    return true;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -224,7 +249,8 @@ static bool is_in_order(const void *items, size_t count, size_t size,
 
 /* Two names that are one on a file system without case: of two checkouts one
  * would have lost a file. */
-static bool check_case_twins(const struct entry *entries, size_t count, struct neap_error *err)
+static bool check_case_twins(const struct entry *entries, size_t count, const struct faults *faults,
+                             struct neap_error *err)
 {
     if (is_in_order(entries, count, sizeof *entries, compare_case))
         return true;
@@ -238,40 +264,43 @@ static bool check_case_twins(const struct entry *entries, size_t count, struct n
         neap_error_set(err, NEAP_ERR_PROJECT_NAME,
                        FOLDER "/%s and " FOLDER "/%s differ in upper and lower case alone",
                        sorted[i - 1].name, sorted[i].name);
-        ok = false;
+        ok = goes_on(faults, false, err);
     }
     free(sorted);
     return ok;
 }
 
-static bool check_duplicates(const struct neap_migrations *list, struct neap_error *err)
+static bool check_duplicates(const struct neap_migrations *list, const struct faults *faults,
+                             struct neap_error *err)
 {
-    for (size_t i = 1; i < list->count; i++) {
+    bool ok = true;
+    for (size_t i = 1; ok && i < list->count; i++) {
         if (neap_migration_id_compare(list->items[i - 1].id, list->items[i].id) != 0)
             continue;
         neap_error_set(err, NEAP_ERR_PROJECT_DUPLICATE, "%s and %s have the same id %s",
                        list->items[i - 1].path, list->items[i].path,
                        significant(list->items[i].id));
-        return false;
+        ok = goes_on(faults, false, err);
     }
-    return true;
+    return ok;
 }
 
-static bool discover_in(const char *project, DIR *dir, struct neap_migrations *out,
-                        struct neap_error *err)
+static bool discover_in(const char *project, DIR *dir, const struct faults *faults,
+                        struct neap_migrations *out, struct neap_error *err)
 {
     struct entry *entries = NULL;
     size_t count = 0;
-    bool ok = read_entries(dir, &entries, &count, err) && check_case_twins(entries, count, err);
+    bool ok =
+        read_entries(dir, &entries, &count, err) && check_case_twins(entries, count, faults, err);
     out->items = neap_alloc((count + 1) * sizeof *out->items);
     for (size_t i = 0; i < count; i++) {
-        ok = ok && add_file(project, dirfd(dir), &entries[i], out, err);
+        ok = ok && goes_on(faults, add_file(project, dirfd(dir), &entries[i], out, err), err);
         free(entries[i].name);
     }
     free(entries);
     if (ok && !is_in_order(out->items, out->count, sizeof *out->items, compare_items))
         qsort(out->items, out->count, sizeof *out->items, compare_items);
-    return ok && check_duplicates(out, err);
+    return ok && check_duplicates(out, faults, err);
 }
 
 static bool no_folder(const char *project, int errnum, struct neap_error *err)
@@ -287,6 +316,13 @@ static bool no_folder(const char *project, int errnum, struct neap_error *err)
 
 bool neap_discover(const char *project, struct neap_migrations *out, struct neap_error *err)
 {
+    return neap_discover_each(project, NULL, NULL, out, err);
+}
+
+bool neap_discover_each(const char *project, void (*each)(void *arg, struct neap_error *fault),
+                        void *arg, struct neap_migrations *out, struct neap_error *err)
+{
+    struct faults faults = {.each = each, .arg = arg};
     *out = (struct neap_migrations){0};
     char *path = neap_path_join(project, FOLDER);
     DIR *dir = opendir(path);
@@ -294,7 +330,7 @@ bool neap_discover(const char *project, struct neap_migrations *out, struct neap
     free(path);
     if (dir == NULL)
         return no_folder(project, errnum, err);
-    bool ok = discover_in(project, dir, out, err);
+    bool ok = discover_in(project, dir, &faults, out, err);
     closedir(dir);
     if (!ok)
         neap_migrations_clear(out);
@@ -303,11 +339,8 @@ bool neap_discover(const char *project, struct neap_migrations *out, struct neap
 
 void neap_migrations_clear(struct neap_migrations *migrations)
 {
-    for (size_t i = 0; i < migrations->count; i++) {
-        free(migrations->items[i].id);
-        free(migrations->items[i].name);
-        free(migrations->items[i].path);
-    }
+    for (size_t i = 0; i < migrations->count; i++)
+        clear_item(&migrations->items[i]);
     free(migrations->items);
     *migrations = (struct neap_migrations){0};
 }

@@ -27,6 +27,11 @@ struct neap_migrations {
  * file.io. Hidden files (leading dot) and README.md are passed over. A project
  * without migrations/ is config.invalid that says `neap init`. */
 bool neap_discover(const char *project, struct neap_migrations *out, struct neap_error *err);
+/* The same for who wants to hear of every fault: `each` gets one at a time, clears it,
+ * and the file is left out (of duplicates none is). False only where the folder itself
+ * cannot be read. */
+bool neap_discover_each(const char *project, void (*each)(void *arg, struct neap_error *fault),
+                        void *arg, struct neap_migrations *out, struct neap_error *err);
 void neap_migrations_clear(struct neap_migrations *migrations);
 /* Exact digits, or the same number with other leading zeros; NULL when none. */
 const struct neap_migration *neap_migration_find(const struct neap_migrations *migrations,

@@ -98,6 +98,27 @@ return migration {
     end)
   end)
 
+  it("check tells every fault, whichever comes first", function()
+    p:write_table("0001", "a")
+    p:write("migrations/0002_b.sql", "-- neap: nonsense\n")
+    p:write("migrations/0003_c.lua~", "")
+    p:write("migrations/notes.txt", "")
+    p:write_table("0004", "d")
+    p:write_sql("4_twin.sql", "select 1", "select true", "select 1")
+    assert(os.execute("mkfifo " .. e2e.process.quote(p:path "migrations/0005_e.lua")))
+    local document = p:json("check", 10)
+    local files = {}
+    for _, finding in ipairs(document.findings) do
+      if finding.level == "error" then
+        files[#files + 1] = finding.message:match "[%w_]+%.%w+~?" or finding.file
+      end
+    end
+    table.sort(files)
+    assert.same({ "0003_c.lua~", "0004_d.lua", "0005_e.lua", "migrations/0002_b.sql",
+      "notes.txt" }, files)
+    assert.equal(4, document.checked)
+  end)
+
   describe("doctor", function()
     local canary = "nEaP-CaNaRy-7"
 
