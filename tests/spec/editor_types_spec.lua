@@ -96,6 +96,12 @@ describe("the editor types have", function()
     assert.equal(words(path, "top_keys%[%] = {(.-)};"), fields(types.config, "neap.Config"))
     assert.equal(words(path, "environment_keys%[%] = {(.-)};"),
       fields(types.config, "neap.Environment"))
+    local checks = {}
+    for name in read "host/change/preflight.def":gmatch 'NEAP_PREFLIGHT%([%u_]+, "([%l_]+)"' do
+      checks[#checks + 1] = name
+    end
+    table.sort(checks)
+    assert.equal(table.concat(checks, " "), fields(types.config, "neap.Preflight"))
   end)
 
   it("the options of db's methods", function()

@@ -31,3 +31,34 @@ function env(name) end
 ---@field lease_ttl? neap.Duration "30s"
 ---@field connect_timeout? neap.Duration "10s"
 ---@field memory? neap.Size "256MB"
+---@field preflight? neap.Preflight other thresholds than those of `neap help preflight`
+
+---Thresholds of one check; false: it has no such level.
+---@class neap.Limits
+---@field warning? number|false
+---@field error? number|false
+
+---@class neap.AgeLimits
+---@field warning? neap.Duration|false
+---@field error? neap.Duration|false
+
+---Other thresholds by check; false: it is not made.
+---@class neap.Preflight
+---@field standby? neap.Limits|false the target is no standby and takes writes
+---@field server_version? neap.Limits|false the server's major version
+---@field pin? neap.Limits|false a protected environment pins system_identifier and database
+---@field superuser? neap.Limits|false the role is no superuser, whom no rule holds
+---@field rights? neap.Limits|false rights that the role lacks to change anything
+---@field pooler? neap.Limits|false no transaction pooler is in between
+---@field connections? neap.Limits|false connections in use of max_connections
+---@field long_transactions? neap.AgeLimits|false age of the oldest transaction
+---@field idle_in_transaction? neap.AgeLimits|false
+---@field prepared_transactions? neap.Limits|false
+---@field hidden_sessions? neap.Limits|false sessions of which the role may not see what they do
+---@field locks? neap.Limits|false locks older than a second on relations that pending scripts name
+---@field replication_lag? neap.AgeLimits|false
+---@field replication_wal? neap.Limits|false WAL that the slowest replica has not applied
+---@field invalid_indexes? neap.Limits|false indexes that a concurrent build left invalid
+---@field archiving? neap.Limits|false whether the last attempt to archive WAL failed
+---@field disk_state? neap.Limits|false free disk at the state directory, in sizes of the database
+---@field disk_data? neap.Limits|false
