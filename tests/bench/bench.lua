@@ -27,10 +27,10 @@ local settings = { "fsync=on", "synchronous_commit=on", "full_page_writes=on",
   "shared_buffers=128MB", "autovacuum=off", "max_wal_size=4GB", "checkpoint_timeout=1h",
   "listen_addresses=" .. address }
 
-local function compile(name)
+local function compile(name, libraries)
   local program = temp .. "/" .. name
-  assert(os.execute(("%s -O2 -o %s %s"):format(os.getenv "CC" or "cc", quote(program),
-    quote("tests/bench/" .. name .. ".c"))))
+  assert(os.execute(("%s -O2 -o %s %s %s"):format(os.getenv "CC" or "cc", quote(program),
+    quote("tests/bench/" .. name .. ".c"), libraries or "")))
   return program
 end
 
@@ -40,7 +40,8 @@ local function median(values)
   return #values % 2 == 1 and values[middle + 1] or (values[middle] + values[middle + 1]) / 2
 end
 
-local timed, serial = nil, 0
+local timed, pipelined
+local serial = 0
 
 -- Runs a command to its end: wall milliseconds and peak KiB.
 local function measure(command)
@@ -139,9 +140,16 @@ local function appliers(p, through, first)
       return neap_command(p, url, p.temp .. "/state-" .. database, table.unpack(words))
     end
   end
+  pipelined = pipelined or compile("pipelined", "$(pkg-config --cflags --libs libpq)")
+  local function hand(file)
+    return function(url)
+      return { argv = { pipelined, url, file }, cwd = p.dir, env = { PATH = os.getenv "PATH" } }
+    end
+  end
   return {
     fresh("psql", through, psql "psql.sql", first and psql "first.sql"),
     fresh("neap", through, neap "up", first and neap("up", "--to", "0001")),
+    fresh("pipelined C", through, hand "psql.sql", first and hand "first.sql"),
   }
 end
 
@@ -245,7 +253,7 @@ local benches = {
 }
 
 local function print_markdown()
-  local names = { "neap" }
+  local names = { "neap", "pipelined C" }
   for _, name in ipairs(peers.names()) do
     names[#names + 1] = name
   end
