@@ -166,6 +166,24 @@ static bool call_verify(struct walk *walk, size_t index, struct neap_error *err)
     return done;
 }
 
+/* "Does not exist" (class 42, undefined object): in verify an answer, that the step is
+ * not done; after an interrupted down whose verify is false, that it had been done. */
+static bool is_undefined(const struct neap_error *err)
+{
+    static const char *const states[] = {"42P01", "42703", "42704", "42883", "3F000", NULL};
+    for (const char *const *state = states; *state != NULL; state++)
+        if (strcmp(err->sqlstate, *state) == 0)
+            return true;
+    return false;
+}
+
+/* False, or an error of its own, or that what it looks at is not there. Any other error
+ * of the server's (a right, a value) says nothing of the step. */
+static bool is_answer(const struct neap_error *err)
+{
+    return err->code == NEAP_ERR_VERIFY_FAILED && (err->sqlstate[0] == '\0' || is_undefined(err));
+}
+
 /* *done: what verify says. False: verify could not be asked. */
 static bool settle_doubt(struct walk *walk, size_t index, bool *done, struct neap_error *err)
 {
@@ -183,7 +201,7 @@ static bool settle_doubt(struct walk *walk, size_t index, bool *done, struct nea
     }
     arm_deadline(walk);
     *done = call_verify(walk, index, err);
-    if (!*done && err->code != NEAP_ERR_VERIFY_FAILED)
+    if (!*done && !is_answer(err))
         return false;
     neap_log(NEAP_LOG_INFO, "step.settled", "step %s was interrupted; its verify says it is %s",
              step->name, *done ? "done" : "not done");
@@ -348,17 +366,6 @@ static bool walk_up(struct walk *walk, struct neap_error *err)
             return false;
     }
     return true;
-}
-
-/* "Does not exist" (class 42, undefined object): after an interrupted down whose
- * verify is false this says that it had been done. */
-static bool is_undefined(const struct neap_error *err)
-{
-    static const char *const states[] = {"42P01", "42703", "42704", "42883", "3F000", NULL};
-    for (const char *const *state = states; *state != NULL; state++)
-        if (strcmp(err->sqlstate, *state) == 0)
-            return true;
-    return false;
 }
 
 static bool undo_step(struct walk *walk, size_t index, struct neap_error *err)

@@ -163,6 +163,21 @@ describe("a step in doubt", function()
     p:expect "audit verify"
   end)
 
+  it("stays in doubt when the server refuses what its verify asks", function()
+    local p = project(step('db:exec "create table one (id int)"',
+      'expect.equal(db:value "select 1 / (select count(*) from one)", 1)',
+      'db:exec "drop table one"'))
+    kill_in_pause(p, "up")
+    local r = p:expect("up", 9)
+    assert.truthy(r.err:find("division by zero", 1, true), r.err)
+    assert.truthy(r.err:find("The step is in doubt.", 1, true), r.err)
+    assert.equal("intent", states(p))
+    p:query "insert into one values (7)" -- it was not dropped
+    p:expect "resume"
+    assert.equal("7", p:value "select id from one")
+    assert.equal("intent done", states(p))
+  end)
+
   it("stays in doubt when its verify came to no answer", function()
     local p = project(step('db:exec "create table one (id int)"',
       'pause(db) expect.table "public.one"', 'db:exec "drop table one"'))
