@@ -82,7 +82,7 @@ struct digest_reading {
 static const char *cell_of(const struct digest_reading *reading, int table,
                            enum relation_column column)
 {
-    return pg_cell(reading->relations, reading->tables[table], column);
+    return pg_cell(reading->relations, reading->tables[table], (int)column);
 }
 
 static void add_source(struct neap_buffer *sql, const struct digest_reading *reading, int table)
