@@ -5,6 +5,7 @@
  */
 #include "host/change/tx.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,26 +62,17 @@ static void on_limits(void *arg, struct pg_op *op)
         return;
     const char *xid = pg_cell(op, 0, 0); /* "xid pid" */
     size_t length = strcspn(xid, " ");
-    if (length >= sizeof tx->xid)
-        return;
-    memcpy(tx->xid, xid, length);
-    tx->xid[length] = '\0';
+    snprintf(tx->xid, sizeof tx->xid, "%.*s", (int)length, xid);
     tx->backend_pid = (int)strtol(xid + length, NULL, 10);
     neap_watch_backend(tx->change->watch, tx->backend_pid);
 }
 
 static bool send_role(struct pg_client *work, const char *role, bool local, struct neap_error *err)
 {
-    char *ident = NULL;
-    if (role == NULL)
-        return true;
-    if (!pg_ident(work, role, strlen(role), &ident, err))
-        return false;
-    char *sql = neap_format("set %s role %s", local ? "local" : "session", ident);
-    bool sent = pg_send_text(work, sql, 0, NULL, err);
-    free(sql);
-    free(ident);
-    return sent;
+    const char *params[] = {role, local ? "true" : "false"};
+    return role == NULL ||
+           pg_send_text(work, "select pg_catalog.set_config('role', $1, $2::pg_catalog.bool)", 2,
+                        params, err);
 }
 
 static bool send_limits(struct neap_tx *tx, int64_t lock_timeout_ms, struct neap_error *err)
