@@ -288,7 +288,6 @@ static bool read_sequences(struct digest_reading *reading, struct neap_error *er
 static bool read_large_objects(struct digest_reading *reading, struct neap_error *err)
 {
     static const char sql_count[] = "select count(*), '0', '0' from pg_largeobject_metadata";
-    char hex[NEAP_HASH_HEX_SIZE];
     struct pg_op *counted = NULL, *digested = NULL;
     json_t *found = json_object_get(reading->out, "large_objects");
     bool ok = pg_exec_text(reading->client, sql_count, 0, NULL, &counted, err);
@@ -301,6 +300,8 @@ static bool read_large_objects(struct digest_reading *reading, struct neap_error
         free(sql);
     }
     if (ok) {
+        char hex[NEAP_HASH_HEX_SIZE];
+
         digest_hex(digested ? digested : counted, hex);
         neap_json_set(found, "count", json_integer(count));
         neap_json_set(found, "digest", json_string(hex));

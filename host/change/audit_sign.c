@@ -22,9 +22,9 @@
 #define PUBLIC_WORD "neap-ed25519-public"
 
 _Static_assert(crypto_sign_PUBLICKEYBYTES == 32 && crypto_sign_SECRETKEYBYTES == 64 &&
-                   crypto_sign_BYTES * 2 + 1 == NEAP_SIGNATURE_HEX_SIZE &&
-                   crypto_sign_SEEDBYTES == NEAP_HASH_SIZE,
+                   crypto_sign_BYTES * 2 + 1 == NEAP_SIGNATURE_HEX_SIZE,
                "Ed25519 sizes");
+_Static_assert(crypto_sign_SEEDBYTES == NEAP_HASH_SIZE, "a seed is as long as a hash");
 
 static void set_id(struct neap_sign_key *key)
 {

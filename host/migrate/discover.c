@@ -95,7 +95,7 @@ static char *path_of(const char *file)
     size_t length = strlen(file);
     char *path = neap_alloc(sizeof FOLDER + length + 1);
     memcpy(path, FOLDER "/", sizeof FOLDER);
-    memcpy(path + sizeof FOLDER, file, length);
+    memcpy(path + sizeof FOLDER, file, length + 1);
     return path;
 }
 
@@ -252,7 +252,7 @@ static bool is_in_order(const void *items, size_t count, size_t size,
 static bool check_case_twins(const struct entry *entries, size_t count, const struct faults *faults,
                              struct neap_error *err)
 {
-    if (is_in_order(entries, count, sizeof *entries, compare_case))
+    if (entries == NULL || is_in_order(entries, count, sizeof *entries, compare_case))
         return true;
     struct entry *sorted = neap_alloc(count * sizeof *sorted);
     bool ok = true;
