@@ -227,7 +227,7 @@ static bool wait_for_room(struct pg_client *client, int64_t pause_ms, int64_t gi
     struct neap_error stop = {0};
 
     pause_ms = pause_ms / 2 + neap_clock_us() % (pause_ms / 2 + 1); /* apart from the others */
-    if (!pg_connect_is_full(client) || neap_clock_ms() + pause_ms >= give_up_ms)
+    if (neap_clock_ms() + pause_ms >= give_up_ms)
         return false;
     neap_log(NEAP_LOG_DEBUG, "db.full", "%s has no connection free; trying again in %lld ms",
              client->address, (long long)pause_ms);
@@ -245,14 +245,28 @@ static bool connect_in_time(struct pg_client *client, const struct pg_open_opts 
 {
     int64_t give_up_ms = 0;
     int64_t pause_ms = FULL_PAUSE_FIRST_MS;
+    struct neap_error full = {0};
 
     while (!connect_client(client, opts, &give_up_ms, err)) {
-        if (!client->conn || !wait_for_room(client, pause_ms, give_up_ms, err))
+        bool is_full = client->conn && pg_connect_is_full(client);
+
+        if (is_full) {
+            neap_error_clear(&full);
+            neap_error_copy(&full, err);
+        } else if (full.code != NEAP_OK && err->code == NEAP_ERR_DB_CONNECT &&
+                   neap_clock_ms() >= give_up_ms) {
+            neap_error_clear(err); /* the last try had no time left to be refused in */
+            neap_error_move(err, &full);
+        }
+        if (!is_full || !wait_for_room(client, pause_ms, give_up_ms, err)) {
+            neap_error_clear(&full);
             return false;
+        }
         PQfinish(client->conn);
         client->conn = NULL;
         pause_ms = pause_ms * 2 > FULL_PAUSE_MAX_MS ? FULL_PAUSE_MAX_MS : pause_ms * 2;
     }
+    neap_error_clear(&full);
     return true;
 }
 
