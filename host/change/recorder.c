@@ -87,7 +87,7 @@ static bool is_refused_whole(const struct neap_recorder_call *call, const struct
 }
 
 /* Statements come in the order in which they stand, nearly always: the search goes on
- * behind the last one. */
+ * from the last one, which a loop sends again. */
 static bool stands_in_source(struct neap_recorder *recorder, const char *statement)
 {
     const struct neap_source *source = recorder->source;
