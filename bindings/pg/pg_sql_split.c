@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A text of many statements, taken apart as psql does it: at a ';' outside of
- * parentheses (CREATE RULE) and outside of BEGIN ATOMIC … END. Works where the
- * parser cannot: on syntax newer than it, and on dumps with meta-commands.
+ * A text of many statements, taken apart at a ';' outside of parentheses (CREATE
+ * RULE) and outside of BEGIN ATOMIC … END, as psql does it but for labels named
+ * END and CASE, which psql takes for the words. Works where the parser cannot: on
+ * syntax newer than it, and on dumps with meta-commands.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,12 @@
 
 /* What psql keeps of a statement while it looks for its end. */
 struct part_state {
-    int parens, begins;
+    int parens, bodies;
     size_t words; /* code tokens so far */
-    bool is_create, is_routine;
+    size_t routine_at; /* which of them FUNCTION or PROCEDURE must be; 0: none */
+    bool is_routine;
+    bool after_begin; /* the token before was BEGIN */
+    bool body_may_end; /* the token before was ATOMIC, or a ';' of the body */
 };
 
 static bool is_meta_skipped(const char *text, const struct pg_sql_token *token)
@@ -29,28 +33,40 @@ static bool is_meta_skipped(const char *text, const struct pg_sql_token *token)
     return false;
 }
 
-/* CREATE [OR REPLACE] FUNCTION | PROCEDURE, and BEGIN, CASE, END in its body. */
+/* CREATE [OR REPLACE] FUNCTION | PROCEDURE, and BEGIN ATOMIC and END of its body.
+ * An END anywhere but behind a ';' of the body is that of a CASE, or a column's
+ * label (`select 1 end`). */
 static void part_word(struct part_state *state, const char *text, const struct pg_sql_token *token)
 {
-    if (state->words == 0)
-        state->is_create = pg_sql_token_is(text, token, "create");
-    if (state->is_create && state->words >= 1 && state->words <= 3)
-        state->is_routine = state->is_routine || pg_sql_token_is(text, token, "function") ||
+    bool after_begin = state->after_begin, body_may_end = state->body_may_end;
+
+    state->after_begin = state->body_may_end = false;
+    if (state->words == 0 && pg_sql_token_is(text, token, "create"))
+        state->routine_at = 1;
+    else if (state->words == 1 && pg_sql_token_is(text, token, "or"))
+        state->routine_at *= 3;
+    else if (state->words > 0 && state->words == state->routine_at)
+        state->is_routine = pg_sql_token_is(text, token, "function") ||
                             pg_sql_token_is(text, token, "procedure");
     if (!state->is_routine || state->parens > 0)
         return;
-    if (pg_sql_token_is(text, token, "begin") ||
-        (pg_sql_token_is(text, token, "case") && state->begins > 0))
-        state->begins++;
-    else if (pg_sql_token_is(text, token, "end") && state->begins > 0)
-        state->begins--;
+    state->after_begin = pg_sql_token_is(text, token, "begin");
+    if (after_begin && pg_sql_token_is(text, token, "atomic")) {
+        state->bodies++;
+        state->body_may_end = true;
+    } else if (body_may_end && state->bodies > 0 && pg_sql_token_is(text, token, "end")) {
+        state->bodies--;
+    }
 }
 
 /* True: the token ends the statement. */
 static bool part_token(struct part_state *state, const char *text, const struct pg_sql_token *token)
 {
-    if (pg_sql_token_is_char(text, token, ';'))
-        return state->parens <= 0 && state->begins <= 0;
+    if (pg_sql_token_is_char(text, token, ';')) {
+        state->after_begin = false;
+        state->body_may_end = state->parens <= 0;
+        return state->parens <= 0 && state->bodies <= 0;
+    }
     if (pg_sql_token_is_char(text, token, '('))
         state->parens++;
     if (pg_sql_token_is_char(text, token, ')') && state->parens > 0)
