@@ -14,10 +14,10 @@
 /* What psql keeps of a statement while it looks for its end. */
 struct part_state {
     int parens, bodies;
-    size_t words; /* code tokens so far */
+    size_t words;      /* code tokens so far */
     size_t routine_at; /* which of them FUNCTION or PROCEDURE must be; 0: none */
     bool is_routine;
-    bool after_begin; /* the token before was BEGIN */
+    bool after_begin;  /* the token before was BEGIN */
     bool body_may_end; /* the token before was ATOMIC, or a ';' of the body */
 };
 
@@ -46,8 +46,8 @@ static void part_word(struct part_state *state, const char *text, const struct p
     else if (state->words == 1 && pg_sql_token_is(text, token, "or"))
         state->routine_at *= 3;
     else if (state->words > 0 && state->words == state->routine_at)
-        state->is_routine = pg_sql_token_is(text, token, "function") ||
-                            pg_sql_token_is(text, token, "procedure");
+        state->is_routine =
+            pg_sql_token_is(text, token, "function") || pg_sql_token_is(text, token, "procedure");
     if (!state->is_routine || state->parens > 0)
         return;
     state->after_begin = pg_sql_token_is(text, token, "begin");

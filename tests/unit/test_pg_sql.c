@@ -498,9 +498,10 @@ static void test_pg_sql__split(void **state)
                 "then 1 end; select 2; end; select 3",
                 "1:create or replace function f() returns int begin atomic\n select case when true "
                 "then 1 end; select 2; end|2:select 3|");
-    check_split("create function f() returns int begin atomic select 1 end; select 2 case; end; end",
-                "1:create function f() returns int begin atomic select 1 end; select 2 case; end|"
-                "1:end|");
+    check_split(
+        "create function f() returns int begin atomic select 1 end; select 2 case; end; end",
+        "1:create function f() returns int begin atomic select 1 end; select 2 case; end|"
+        "1:end|");
     check_split("create function f() set a to begin begin atomic end; end",
                 "1:create function f() set a to begin begin atomic end|1:end|");
     check_split("create procedure p() begin atomic create function f() begin atomic select 1; end; "
