@@ -7,17 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bindings/backup/backup_digest.h"
-#include "bindings/backup/backup_fingerprint.h"
 #include "bindings/backup/backup_restore.h"
 #include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
-#include "host/base/path.h"
 #include "host/proof/proof.h"
-
-#define SCHEMA_BYTES_MAX ((size_t)1 << 30)
+#include "host/proof/proof_compare.h"
 
 struct verify {
     struct neap_loop *loop;
@@ -86,16 +82,6 @@ static void on_hashed(void *arg, int64_t bytes)
     neap_log_progress("verify: hashing, %s of %s", done, total);
 }
 
-static void on_digest(void *arg, int64_t tables_done, int64_t tables_total)
-{
-    struct verify *verify = arg;
-    if (neap_clock_ms() - verify->told_ms < 1000)
-        return;
-    verify->told_ms = neap_clock_ms();
-    neap_log_progress("verify: comparing, %lld of %lld tables", (long long)tables_done,
-                      (long long)tables_total);
-}
-
 /* What the journal noted when the backup was made. */
 struct noted {
     const char *id;
@@ -157,106 +143,6 @@ static bool check_quick(struct verify *verify, struct neap_error *err)
            backup_restore_list(verify->loop, &verify->pg_restore, verify->backup, err);
 }
 
-/* The lines of schema.txt, whose hash the manifest vouches for. */
-static bool read_schema(const struct backup *backup, struct backup_schema *out,
-                        struct neap_error *err)
-{
-    char *path = neap_path_join(backup->path, "schema.txt");
-    char *text = NULL;
-    size_t length = 0, capacity = 0;
-    bool read = neap_path_read(path, NULL, SCHEMA_BYTES_MAX, &text, &length, err);
-    *out = (struct backup_schema){0};
-    for (char *line = text; read && line < text + length;) {
-        size_t width = strcspn(line, "\n");
-        if (out->count == capacity) {
-            capacity = capacity == 0 ? 64 : capacity * 2;
-            out->lines = neap_realloc(out->lines, capacity * sizeof *out->lines);
-        }
-        out->lines[out->count++] = neap_strndup(line, width);
-        line += width + 1;
-    }
-    free(text);
-    free(path);
-    return read;
-}
-
-static char *schema_diff(struct verify *verify, struct backup_copy *copy, struct neap_error *err)
-{
-    struct backup_schema source = {0}, restored = {0};
-    char *diff = NULL;
-    if (read_schema(verify->backup, &source, err) &&
-        backup_schema_read(copy->client, &restored, err)) {
-        bool bare = strcmp(backup_text(verify->backup, "kind"), "schema") == 0;
-        backup_schema_forget(&source, "subscription");
-        backup_schema_forget(&restored, "subscription");
-        if (bare) { /* without rows no view is filled */
-            backup_schema_forget(&source, "populated");
-            backup_schema_forget(&restored, "populated");
-        }
-        diff = backup_schema_diff(&source, &restored);
-    }
-    backup_schema_clear(&source);
-    backup_schema_clear(&restored);
-    return diff;
-}
-
-static bool is_between(json_int_t value, json_int_t a, json_int_t b)
-{
-    return (a <= value && value <= b) || (b <= value && value <= a);
-}
-
-/* A sequence that moved while the dump was made may have any of the values it took. */
-static json_t *settle_sequences(const json_t *manifest, const json_t *copy)
-{
-    json_t *source = json_deep_copy(manifest);
-    json_t *before = json_object_get(source, "sequences");
-    const char *name;
-    json_t *range;
-    json_object_foreach(json_object_get(source, "sequences_moved"), name, range)
-    {
-        json_t *restored = json_object_get(json_object_get(copy, "sequences"), name);
-        if (json_object_get(before, name) != NULL && restored != NULL &&
-            is_between(json_integer_value(json_object_get(restored, "last_value")),
-                       json_integer_value(json_array_get(range, 0)),
-                       json_integer_value(json_array_get(range, 1))))
-            neap_json_set(before, name, json_incref(restored));
-    }
-    return source;
-}
-
-static char *content_diff(struct verify *verify, struct backup_copy *copy, struct neap_error *err)
-{
-    struct backup_digest_opts opts = {.progress = on_digest, .arg = verify};
-    json_t *restored = NULL;
-    char *diff = NULL;
-    if (strcmp(backup_text(verify->backup, "kind"), "schema") == 0)
-        return NULL;
-    if (backup_digest_read(copy->client, &opts, &restored, err)) {
-        json_t *source = settle_sequences(verify->backup->manifest, restored);
-        diff = backup_digest_diff(source, restored);
-        json_decref(source);
-    }
-    neap_log_progress_end();
-    json_decref(restored);
-    return diff;
-}
-
-static bool compare(struct verify *verify, struct backup_copy *copy, struct neap_error *err)
-{
-    char *schema = schema_diff(verify, copy, err);
-    char *content = err->code == NEAP_OK ? content_diff(verify, copy, err) : NULL;
-    if (schema != NULL || content != NULL) {
-        neap_error_set(err, NEAP_ERR_BACKUP_DIFFERS,
-                       "the copy restored from backup %s is not what was backed up",
-                       verify->backup->id);
-        neap_error_detail(err, "%s%s", schema == NULL ? "" : schema,
-                          content == NULL ? "" : content);
-    }
-    free(schema);
-    free(content);
-    return err->code == NEAP_OK;
-}
-
 /* Definitions read otherwise in another major version: equal would prove little, and
  * different nothing. */
 static bool check_version(struct verify *verify, struct neap_error *err)
@@ -294,7 +180,7 @@ static bool check_full(struct verify *verify, struct neap_error *err)
     if (!check_version(verify, err))
         return false;
     bool restored = backup_restore(verify->loop, &verify->pg_restore, verify->backup, &copy, err);
-    bool same = restored && compare(verify, &copy, err);
+    bool same = restored && neap_proof_compare(verify->backup, copy.client, "verify", err);
     if (restored)
         backup_copy_end(&copy);
     return same;
