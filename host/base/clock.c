@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define DAY_US 86400000000
+#define AGE_MAX_MS (365000 * DAY_US / 1000)
 #define UTC_MIN_US (-719162 * DAY_US)     /* 0001-01-01 */
 #define UTC_MAX_US (2932897 * DAY_US - 1) /* the end of 9999-12-31 */
 
@@ -164,27 +165,46 @@ static bool read_quantity(const char *text, const struct unit *units, int64_t *o
     return true;
 }
 
-bool neap_duration_parse(const char *text, const char *name, int64_t *out_ms,
-                         struct neap_error *err)
+/* *fits: at most `most`; else the message is the caller's. */
+static bool read_duration(const char *text, const char *name, int64_t most, int64_t *out_ms,
+                          bool *fits, struct neap_error *err)
 {
     int64_t parsed = 0;
 
-    if (text && strcmp(text, "0") == 0) {
-        *out_ms = 0;
-        return true;
-    }
-    bool is_read = text && read_quantity(text, duration_units, &parsed);
-    if (is_read && parsed <= NEAP_DURATION_MAX_MS) {
-        *out_ms = parsed;
-        return true;
-    }
-    if (is_read) {
-        neap_error_set(err, NEAP_ERR_USAGE, "%s is too long: \"%s\"", name, text);
-        neap_error_hint(err, "PostgreSQL's timeouts end at 24d; give that or less.");
-        return false;
+    *fits = true;
+    if (text && (strcmp(text, "0") == 0 || read_quantity(text, duration_units, &parsed))) {
+        *fits = parsed <= most;
+        if (*fits)
+            *out_ms = parsed;
+        else
+            neap_error_set(err, NEAP_ERR_USAGE, "%s is too long: \"%s\"", name, text);
+        return *fits;
     }
     neap_error_set(err, NEAP_ERR_USAGE, "%s is not a duration: \"%s\"", name, text ? text : "");
     neap_error_hint(err, "Give a number with its unit: 500ms, 30s, 2min, 1h, 7d or 1h30min.");
+    return false;
+}
+
+bool neap_duration_parse(const char *text, const char *name, int64_t *out_ms,
+                         struct neap_error *err)
+{
+    bool fits;
+
+    if (read_duration(text, name, NEAP_DURATION_MAX_MS, out_ms, &fits, err))
+        return true;
+    if (!fits)
+        neap_error_hint(err, "PostgreSQL's timeouts end at 24d; give that or less.");
+    return false;
+}
+
+bool neap_age_parse(const char *text, const char *name, int64_t *out_ms, struct neap_error *err)
+{
+    bool fits;
+
+    if (read_duration(text, name, AGE_MAX_MS, out_ms, &fits, err))
+        return true;
+    if (!fits)
+        neap_error_hint(err, "Give 365000d or less.");
     return false;
 }
 

@@ -32,6 +32,8 @@ void neap_clock_utc_of(int64_t at_us, char text[NEAP_UTC_SIZE]);
 #define NEAP_DURATION_MAX_MS INT32_MAX
 bool neap_duration_parse(const char *text, const char *name, int64_t *out_ms,
                          struct neap_error *err);
+/* The same without that end, for how long something is kept: at most a thousand years. */
+bool neap_age_parse(const char *text, const char *name, int64_t *out_ms, struct neap_error *err);
 /* "64MB", "1GB", "512kB" (powers of 1024); a bare number is refused. */
 bool neap_size_parse(const char *text, const char *name, int64_t *out_bytes,
                      struct neap_error *err);

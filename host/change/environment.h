@@ -22,11 +22,26 @@ struct neap_preflight_rule {
     double warning, error;
 };
 
+enum neap_gate_name {
+#define NEAP_GATE(symbol, name, about) NEAP_GATE_##symbol,
+#include "host/change/gates.def"
+#undef NEAP_GATE
+    NEAP_GATE_COUNT
+};
+
+enum neap_retention_tag {
+#define NEAP_RETENTION(symbol, tag, time) NEAP_RETENTION_##symbol,
+#include "host/change/retention.def"
+#undef NEAP_RETENTION
+    NEAP_RETENTION_COUNT
+};
+
 struct neap_environment {
     char *name;    /* "production", "scratch", or "DATABASE_URL" when it has no name */
     bool named;    /* by neap.lua, or scratch: DATABASE_URL and PG* name none */
     char *url;     /* conninfo; NULL: PG* alone. Holds secrets: never print */
     char *control; /* conninfo of the control session, likewise; NULL: url */
+    char *backup;  /* of the session that is backed up through, likewise; NULL: url */
     bool scratch;  /* built in: bindings/scratch gives the url */
     bool is_protected;
     bool allow_superuser;
@@ -41,6 +56,12 @@ struct neap_environment {
     int64_t connect_timeout_ms;         /* default 10 s */
     int64_t memory_bytes;               /* script cap; default 256 MB */
     struct neap_preflight_rule preflight[NEAP_PREFLIGHT_COUNT];
+    bool gates[NEAP_GATE_COUNT];                /* what `up` requires; default: all if protected */
+    int64_t backup_max_age_ms;                  /* of one that the gate takes again; default 1 h */
+    char *backup_dir;                           /* absolute; NULL where no target is named */
+    int64_t retention_ms[NEAP_RETENTION_COUNT]; /* by tag; NEAP_FOREVER: it stays */
+    int64_t retention_keep;                     /* so many proved ones stay anyhow; default 1 */
+    bool auto_restore;                          /* the way back may restore by itself */
 };
 
 #endif

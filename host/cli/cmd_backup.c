@@ -15,9 +15,12 @@
 
 #define JOBS_MAX 64
 
-/* The store: --to, else with the journal. Absolute, so that a manifest's path holds. */
+/* The store: --to, else the environment's, else with the journal. Absolute, so that a
+ * manifest's path holds. */
 static char *store_of(const struct neap_cli *cli)
 {
+    if (cli->opt.to == NULL && cli->project.env.backup_dir != NULL)
+        return neap_strdup(cli->project.env.backup_dir);
     if (cli->opt.to == NULL)
         return neap_path_join(cli->project.state_dir, "backups");
     char *resolved = realpath(cli->opt.to, NULL);

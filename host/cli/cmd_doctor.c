@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bindings/scratch/scratch.h"
+#include "host/base/buffer.h"
 #include "host/base/json.h"
 #include "host/base/memory.h"
 #include "host/change/target.h"
@@ -164,6 +165,28 @@ static void check_roles(struct doctor *doctor, struct neap_target *target)
     pg_op_free(op);
 }
 
+/* What `neap up` skips here is seen before it is run. */
+static void check_gates(struct doctor *doctor)
+{
+    static const char *const names[] = {
+#define NEAP_GATE(symbol, name, about) name,
+#include "host/change/gates.def"
+#undef NEAP_GATE
+    };
+    const struct neap_environment *env = &doctor->cli->project.env;
+    struct neap_buffer missing = {0};
+    for (int gate = 0; gate < NEAP_GATE_COUNT; gate++)
+        if (!env->gates[gate])
+            neap_buffer_add_format(&missing, "%s%s", missing.length == 0 ? "" : ", ", names[gate]);
+    if (env->is_protected && missing.length > 0) {
+        char *message = neap_format("`neap up` asks for no %s here, although it is protected",
+                                    neap_buffer_text(&missing));
+        check(doctor, "gates", "warning", message, "See `gates` in `neap help environments`.");
+        free(message);
+    }
+    neap_buffer_clear(&missing);
+}
+
 static void check_target(struct doctor *doctor)
 {
     struct neap_cli *cli = doctor->cli;
@@ -173,6 +196,7 @@ static void check_target(struct doctor *doctor)
         check(doctor, "target", "ok", "none is named", "Give -e ENV to look at one.");
         return;
     }
+    check_gates(doctor);
     if (cli->project.env.scratch && !fill_scratch(doctor))
         return;
     if (!neap_target_open(cli->loop, &cli->project.env, false, &target, &err)) {

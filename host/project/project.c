@@ -17,6 +17,7 @@
 #include "host/base/path.h"
 #include "host/base/text.h"
 #include "host/project/project_config.h"
+#include "host/project/project_gates.h"
 #include "host/project/project_preflight.h"
 
 /* A value that has a unit. */
@@ -48,6 +49,7 @@ static const struct limit limits[] = {
     {"connect_timeout", false, ENVIRONMENT(connect_timeout_ms), "10s", 0, NULL, NULL, 1, "1ms"},
     {"memory", true, ENVIRONMENT(memory_bytes), "256MB", FLAG(memory), "--memory", "NEAP_MEMORY",
      4LL * 1024 * 1024, "4MB"},
+    {"backup_max_age", false, ENVIRONMENT(backup_max_age_ms), "1h", 0, NULL, NULL, 0, "0"},
 };
 
 static void add_setting(struct neap_project *project, const char *name, const char *value,
@@ -189,16 +191,23 @@ static bool keep_url(struct neap_project *project, const char *name, const char 
     return true;
 }
 
-/* As url: what names no environment has it in a variable. */
-static bool fill_control(struct neap_project *project, const struct choice *choice,
-                         struct neap_error *err)
+/* As url: what names no environment has it in `from`. *out is NULL where there is none. */
+static bool fill_other_url(struct neap_project *project, const struct choice *choice,
+                           const char *key, const char *from, char **out, struct neap_error *err)
 {
     bool named = is_named(choice);
-    const char *control =
-        named ? config_text(choice->table, "control") : variable("NEAP_CONTROL_URL");
-    project->env.control = neap_strdup(control);
-    return !control || project->env.scratch ||
-           keep_url(project, "control", control, named ? "neap.lua" : "NEAP_CONTROL_URL", err);
+    const char *url = named ? config_text(choice->table, key) : variable(from);
+    *out = neap_strdup(url);
+    return !url || project->env.scratch ||
+           keep_url(project, key, url, named ? "neap.lua" : from, err);
+}
+
+static bool fill_other_urls(struct neap_project *project, const struct choice *choice,
+                            struct neap_error *err)
+{
+    return fill_other_url(project, choice, "control", "NEAP_CONTROL_URL", &project->env.control,
+                          err) &&
+           fill_other_url(project, choice, "backup", "NEAP_BACKUP_URL", &project->env.backup, err);
 }
 
 static bool fill_url(struct neap_project *project, const struct choice *choice,
@@ -332,12 +341,35 @@ static void fill_paths(struct neap_project *project, const struct neap_project_o
     }
 }
 
+static const char *origin_of(const json_t *table, const char *key)
+{
+    return json_object_get(table, key) != NULL ? "neap.lua" : "default";
+}
+
+static void fill_gates(struct neap_project *project, const json_t *table)
+{
+    struct neap_environment *env = &project->env;
+    const char *dir = config_text(table, "backup_dir");
+    project_gates_fill(table, env);
+    env->backup_dir =
+        dir == NULL ? neap_path_join(project->state_dir, "backups") : below_project(project, dir);
+    char *gates = project_gates_text(env), *retention = project_retention_text(table);
+    add_setting(project, "gates", gates, origin_of(table, "gates"));
+    add_setting(project, "backup_dir", env->backup_dir, origin_of(table, "backup_dir"));
+    add_setting(project, "retention", retention, origin_of(table, "retention"));
+    add_setting(project, "auto_restore", env->auto_restore ? "true" : "false",
+                origin_of(table, "auto_restore"));
+    free(gates);
+    free(retention);
+}
+
 static bool fill_environment(struct neap_project *project, const struct neap_project_opts *opts,
                              const json_t *config, json_t *unset, struct neap_error *err)
 {
     struct choice choice = choose(opts, config);
     choice.unset = unset;
     project_preflight_fill(NULL, project->env.preflight);
+    project_gates_fill(NULL, &project->env);
     if (!choice.name)
         return fill_limits(project, opts, NULL, err);
     bool named = is_named(&choice);
@@ -349,10 +381,11 @@ static bool fill_environment(struct neap_project *project, const struct neap_pro
     project->env.name = neap_strdup(choice.name);
     project->env.named = named;
     add_setting(project, "environment", choice.name, choice.origin);
-    if (!fill_url(project, &choice, err) || !fill_control(project, &choice, err))
+    if (!fill_url(project, &choice, err) || !fill_other_urls(project, &choice, err))
         return false;
     fill_rules(project, choice.table);
     project_preflight_fill(json_object_get(choice.table, "preflight"), project->env.preflight);
+    fill_gates(project, choice.table);
     return fill_limits(project, opts, choice.table, err);
 }
 
@@ -402,6 +435,8 @@ static void clear_environment(struct neap_environment *env)
     free(env->name);
     free(env->url);
     free(env->control);
+    free(env->backup);
+    free(env->backup_dir);
     free(env->role);
     free(env->system_identifier);
     free(env->database);

@@ -18,6 +18,10 @@
  *         pooler = "transaction",         -- run through one knowingly
  *         allow_superuser = true,
  *         preflight = { connections = { warning = 70 } }, -- project_preflight.h
+ *         backup = env "BACKUP_URL",      -- a role's that may read everything; or url's
+ *         gates = { "preflight", "backup" }, backup_max_age = "1h",
+ *         backup_dir = "/srv/backups", retention = { daily = "7d", keep = 3 },
+ *         auto_restore = true,            -- project_gates.h
  *       },
  *     },
  *     default = nil,                      -- no default environment unless named here

@@ -16,6 +16,7 @@
 #include "host/base/memory.h"
 #include "host/base/path.h"
 #include "host/base/text.h"
+#include "host/project/project_gates.h"
 #include "host/project/project_preflight.h"
 #include "host/script/script.h"
 
@@ -30,6 +31,7 @@ enum key_kind {
     KEY_SIZE,
     KEY_TABLE,
     KEY_POOLER,
+    KEY_LIST,
 };
 
 struct key {
@@ -59,6 +61,12 @@ static const struct key environment_keys[] = {
     {"connect_timeout", KEY_DURATION},
     {"memory", KEY_SIZE},
     {"preflight", KEY_TABLE},
+    {"gates", KEY_LIST},
+    {"backup", KEY_TEXT},
+    {"backup_dir", KEY_TEXT},
+    {"backup_max_age", KEY_DURATION},
+    {"retention", KEY_TABLE},
+    {"auto_restore", KEY_BOOL},
     {NULL, KEY_TEXT},
 };
 
@@ -78,6 +86,8 @@ static const char *kind_text(enum key_kind kind)
         return "a table with names";
     case KEY_POOLER:
         return "\"transaction\"";
+    case KEY_LIST:
+        return "a list of names";
     }
     return "something else";
 }
@@ -108,6 +118,8 @@ static bool is_of_kind(const json_t *value, enum key_kind kind)
         return is_table(value);
     case KEY_POOLER:
         return json_is_string(value) && strcmp(json_string_value(value), "transaction") == 0;
+    case KEY_LIST:
+        return json_is_array(value) || (json_is_object(value) && json_object_size(value) == 0);
     }
     return false;
 }
@@ -168,7 +180,7 @@ static bool is_name(const char *name)
 }
 
 /* The keys of an environment that are connection strings. */
-static const char *const url_keys[] = {"url", "control", NULL};
+static const char *const url_keys[] = {"url", "control", "backup", NULL};
 
 static bool check_environment(const char *name, const json_t *table, struct neap_error *err)
 {
@@ -192,7 +204,8 @@ static bool check_environment(const char *name, const json_t *table, struct neap
     }
     char *where = neap_format("environments.%s.", name);
     bool good = check_keys(where, table, environment_keys, err) &&
-                project_preflight_check(where, json_object_get(table, "preflight"), err);
+                project_preflight_check(where, json_object_get(table, "preflight"), err) &&
+                project_gates_check(where, table, err);
     free(where);
     return good;
 }

@@ -96,12 +96,20 @@ describe("the editor types have", function()
     assert.equal(words(path, "top_keys%[%] = {(.-)};"), fields(types.config, "neap.Config"))
     assert.equal(words(path, "environment_keys%[%] = {(.-)};"),
       fields(types.config, "neap.Environment"))
-    local checks = {}
-    for name in read "host/change/preflight.def":gmatch 'NEAP_PREFLIGHT%([%u_]+, "([%l_]+)"' do
-      checks[#checks + 1] = name
+    local function rows(file, more)
+      local set = more or {}
+      for name in read("host/change/" .. file):gmatch '\nNEAP_%u+%([%u_]+, "([%l_]+)"' do
+        set[name] = true
+      end
+      return sorted(set)
     end
-    table.sort(checks)
-    assert.equal(table.concat(checks, " "), fields(types.config, "neap.Preflight"))
+    assert.equal(rows "preflight.def", fields(types.config, "neap.Preflight"))
+    assert.equal(rows("retention.def", { keep = true }), fields(types.config, "neap.Retention"))
+    local gates = {}
+    for name in types.config:match "@alias neap.Gate ([^\n]+)":gmatch '"([%l_]+)"' do
+      gates[name] = true
+    end
+    assert.equal(rows "gates.def", sorted(gates))
   end)
 
   it("the options of db's methods", function()

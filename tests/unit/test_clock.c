@@ -92,6 +92,13 @@ static void test_clock__ends_where_the_server_s_timeouts_end(void **unused)
         assert_int_equal(ms, 77);
         neap_error_clear(&err);
     }
+    assert_true(neap_age_parse("365d", "daily", &ms, &err));
+    assert_true(ms == 365LL * 86400000);
+    assert_false(neap_age_parse("106751991167d", "daily", &ms, &err));
+    assert_contains(err.message, "daily is too long: ");
+    neap_error_clear(&err);
+    assert_false(neap_age_parse("7", "daily", &ms, &err));
+    neap_error_clear(&err);
 }
 
 static void test_clock__reads_sizes(void **unused)

@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 
 #include "bindings/pg/pg_conninfo.h"
+#include "host/base/clock.h"
 #include "host/base/log.h"
+#include "host/base/memory.h"
 #include "host/base/path.h"
 #include "host/cli/cli_find.h"
 #include "host/project/project.h"
@@ -24,9 +26,9 @@ struct fixture {
 static int set_up(void **state)
 {
     static const char *const variables[] = {
-        "NEAP_ENV",     "NEAP_TIMEOUT", "NEAP_MEMORY", "NEAP_STATE_DIR",
-        "DATABASE_URL", "PGHOST",       "PGSERVICE",   "PGDATABASE",
-        "PGHOSTADDR",   "PGPASSWORD",   "SHOP_URL",    "NEAP_CONTROL_URL",
+        "NEAP_ENV", "NEAP_TIMEOUT",     "NEAP_MEMORY",     "NEAP_STATE_DIR", "DATABASE_URL",
+        "PGHOST",   "PGSERVICE",        "PGDATABASE",      "PGHOSTADDR",     "PGPASSWORD",
+        "SHOP_URL", "NEAP_CONTROL_URL", "NEAP_BACKUP_URL",
     };
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -212,6 +214,92 @@ static void test_project__the_books_have_a_url_of_their_own(void **state)
                   NEAP_ERR_CONFIG_INVALID, "takes no control");
 }
 
+static void check_gates(const struct fixture *f, bool preflight, bool backup, bool rehearsal)
+{
+    const bool *gates = f->project.env.gates;
+    assert_int_equal(gates[NEAP_GATE_PREFLIGHT], preflight);
+    assert_int_equal(gates[NEAP_GATE_BACKUP], backup);
+    assert_int_equal(gates[NEAP_GATE_REHEARSAL], rehearsal);
+}
+
+static void test_project__gates_and_retention(void **state)
+{
+    struct fixture *f = *state;
+    write_config(f,
+                 "return { environments = { a = { url = 'dbname=a', protected = true },"
+                 " b = { url = 'dbname=b', protected = true, gates = {}, backup_dir = 'kept',"
+                 "  backup_max_age = '2h', auto_restore = true, backup = 'service=all',"
+                 "  retention = { daily = '40d', weekly = false, keep = 3 } },"
+                 " c = { url = 'dbname=c', gates = { 'backup', 'preflight' } } } }",
+                 0600);
+    const struct neap_environment *env = &f->project.env;
+    check_opens(f, (struct neap_project_opts){.env = "a"});
+    check_gates(f, true, true, true);
+    assert_int_equal(env->backup_max_age_ms, 3600000);
+    assert_int_equal(env->retention_keep, 1);
+    assert_true(env->retention_ms[NEAP_RETENTION_MONTHLY] == 365LL * 86400000);
+    assert_false(env->auto_restore);
+    assert_contains(env->backup_dir, "/backups");
+    assert_string_equal(setting(f, "gates")->value, "preflight, backup, rehearsal");
+    assert_string_equal(setting(f, "gates")->origin, "default");
+    check_opens(f, (struct neap_project_opts){.env = "b"});
+    check_gates(f, false, false, false);
+    assert_true(env->auto_restore);
+    assert_int_equal(env->backup_max_age_ms, 7200000);
+    assert_string_equal(env->backup, "service=all");
+    assert_int_equal(env->retention_keep, 3);
+    assert_true(env->retention_ms[NEAP_RETENTION_DAILY] == 40LL * 86400000);
+    assert_true(env->retention_ms[NEAP_RETENTION_WEEKLY] == NEAP_FOREVER);
+    assert_string_equal(setting(f, "gates")->value, "none");
+    assert_string_equal(setting(f, "retention")->value,
+                        "pre_migration 30d, daily 40d, weekly for ever, monthly 365d, keep 3");
+    char *dir = neap_path_join(f->dir, "kept");
+    assert_string_equal(env->backup_dir, dir);
+    free(dir);
+    check_opens(f, (struct neap_project_opts){.env = "c"});
+    check_gates(f, true, true, false);
+}
+
+static void test_project__gates_and_retention_mistakes(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *text, *says, *hint;
+    } cases[] = {
+        {"gates = { 'bakup' }", "gates: bakup is not a known gate", "Did you mean backup?"},
+        {"gates = { 'x' }", "is not a known gate", "preflight, backup, rehearsal"},
+        {"gates = { 3 }", "gates must be a list of names", NULL},
+        {"gates = { backup = true }", "gates must be a list of names", NULL},
+        {"gates = 'backup'", "gates must be a list of names", NULL},
+        {"gates = { 'rehearsal' }", "rehearsal without backup", NULL},
+        {"retention = { dayly = '7d' }", "retention.dayly", "Did you mean daily?"},
+        {"retention = { daily = 7 }", "retention.daily must be a duration", NULL},
+        {"retention = { daily = '0' }", "retention.daily must be a duration", NULL},
+        {"retention = { keep = 0 }", "keep must be a whole number", NULL},
+        {"retention = { keep = '1' }", "keep must be a whole number", NULL},
+        {"retention = 7", "retention must be a table", NULL},
+        {"backup_max_age = 60", "backup_max_age must be a duration", NULL},
+        {"backup = ' '", "backup must not be empty", NULL},
+        {"auto_restore = 1", "auto_restore must be true or false", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *config = neap_format("return { environments = { prod = { url = 'dbname=a', %s } } }",
+                                   cases[i].text);
+        check_refused(f, config, NEAP_ERR_CONFIG_INVALID, cases[i].says);
+        if (cases[i].hint != NULL)
+            assert_contains(f->err.hint, cases[i].hint);
+        free(config);
+    }
+    check_refused(f, "return { environments = { scratch = { backup = 'dbname=a' } } }",
+                  NEAP_ERR_CONFIG_INVALID, "takes no backup");
+    write_config(f,
+                 "return { environments = { a = { url = 'dbname=a',"
+                 " backup = 'postgresql://u:hunter24@db/a' } } }",
+                 0644);
+    assert_false(open_with(f, (struct neap_project_opts){.env = "a"}));
+    assert_int_equal(f->err.code, NEAP_ERR_FILE_REFUSED);
+}
+
 static void test_project__no_target(void **state)
 {
     struct fixture *f = *state;
@@ -321,6 +409,8 @@ int main(void)
         TEST(test_project__order_of_origins),
         TEST(test_project__order_of_targets),
         TEST(test_project__the_books_have_a_url_of_their_own),
+        TEST(test_project__gates_and_retention),
+        TEST(test_project__gates_and_retention_mistakes),
         TEST(test_project__no_target),
         TEST(test_project__mistakes),
         TEST(test_project__password_in_a_readable_file),

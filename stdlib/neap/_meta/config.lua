@@ -23,6 +23,12 @@ function env(name) end
 ---@field role? string SET LOCAL ROLE in each step
 ---@field system_identifier? string the cluster that it must be
 ---@field database? string the database that it must be
+---@field backup? string the url of a role that may read everything, for backups; `url`
+---@field gates? neap.Gate[] what `neap up` must pass first; all of them where protected, else {}
+---@field backup_max_age? neap.Duration of a proved backup that the gate takes again; "1h"
+---@field backup_dir? string where backups are; `backups` in the state directory
+---@field retention? neap.Retention how long `neap backup prune` keeps backups
+---@field auto_restore? boolean the way back of a failed change may restore a backup; false
 ---@field pooler? "transaction" a transaction pooler is in the way, and allowed
 ---@field timeout? neap.Duration "30s"
 ---@field lock_timeout? neap.Duration "500ms"
@@ -32,6 +38,16 @@ function env(name) end
 ---@field connect_timeout? neap.Duration "10s"
 ---@field memory? neap.Size "256MB"
 ---@field preflight? neap.Preflight other thresholds than those of `neap help preflight`
+
+---@alias neap.Gate "preflight"|"backup"|"rehearsal"
+
+---How long backups are kept, by their tag; false: for ever.
+---@class neap.Retention
+---@field pre_migration? neap.Duration|false of the gate of `neap up`; "30d"
+---@field daily? neap.Duration|false "7d"
+---@field weekly? neap.Duration|false "28d"
+---@field monthly? neap.Duration|false "365d"
+---@field keep? integer so many proved ones stay, however old; 1
 
 ---Thresholds of one check; false: it has no such level.
 ---@class neap.Limits
