@@ -34,8 +34,8 @@ bool backup_schema_hash(struct pg_client *client, char hash[NEAP_HASH_HEX_SIZE],
 
 /* Takes out the lines that begin with `kind` and a space or a colon, and hashes anew: for
  * what the way of the copy leaves out. All of "database" (owner, settings, grants, comment,
- * but not the encoding) needs pg_restore --create; "subscription" is left out by
- * --no-subscriptions, and "populated" (of materialized views) by --schema-only. */
+ * but not the encoding) needs pg_restore --create; "subscription" and "user
+ * mapping" are in no copy, and "populated" (of materialized views) in none without rows. */
 void backup_schema_forget(struct backup_schema *schema, const char *kind);
 
 /* "- line\n" for each line that is gone and "+ line\n" for each that is new, sorted by line.

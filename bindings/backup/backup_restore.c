@@ -3,7 +3,9 @@
  * The restore is --exit-on-error and no single transaction: the whole server is thrown
  * away when it fails, and one transaction for 5,000 tables would run out of locks. It is
  * --create, because a database's own settings, rights and comment come only with it.
- * Subscriptions stay out: no copy may talk to where its original listens.
+ * Subscriptions and user mappings stay out, and out of the list of what is restored: no
+ * copy may talk to where its original does, also not while it is restored (a materialized
+ * view is filled by its query, which may read a foreign table).
  */
 #include "bindings/backup/backup_restore.h"
 
@@ -18,22 +20,35 @@
 #include "host/loop/child.h"
 
 #define JOBS_MAX 4
+#define LIST_MAX ((size_t)256 << 20)
 /* A setting of the database itself must not hold up its restore. */
 #define COPY_OPTIONS \
     "&options=-c%20default_transaction_read_only%3Doff%20-c%20statement_timeout%3D0"
 
-static bool run_tool(struct neap_loop *loop, const char *const *argv, char **env, bool *passed,
+struct tool_run {
+    const char *const *argv;
+    char **env;
+    const char *input; /* NULL: none */
+};
+
+/* `output` may be NULL. */
+static bool run_tool(struct neap_loop *loop, const struct tool_run *run, struct neap_buffer *output,
                      struct neap_error *err)
 {
-    struct neap_child_opts opts = {
-        .argv = argv, .env = (const char *const *)env, .deadline_ms = NEAP_FOREVER};
+    struct neap_child_opts opts = {.argv = run->argv,
+                                   .env = (const char *const *)run->env,
+                                   .stdin_text = run->input,
+                                   .output_max = output == NULL ? 0 : LIST_MAX,
+                                   .deadline_ms = NEAP_FOREVER};
     struct neap_child_result result = {0};
     bool ran = neap_child_run(loop, &opts, &result, err);
-    *passed = ran && result.exit_status == 0;
-    if (ran && !*passed)
+    bool passed = ran && result.exit_status == 0;
+    if (ran && !passed)
         backup_tool_explain("pg_restore", result.exit_status, neap_buffer_text(&result.err), err);
+    if (passed && output != NULL)
+        neap_buffer_add(output, result.out.bytes, result.out.length);
     neap_child_result_clear(&result);
-    return *passed;
+    return passed;
 }
 
 bool backup_restore_list(struct neap_loop *loop, const struct backup_tool *pg_restore,
@@ -41,9 +56,10 @@ bool backup_restore_list(struct neap_loop *loop, const struct backup_tool *pg_re
 {
     char *dump = neap_path_join(backup->path, "dump");
     const char *const argv[] = {pg_restore->path, "--list", "--file=/dev/null", dump, NULL};
-    bool passed = false;
+    struct tool_run run = {.argv = argv};
     struct neap_error why = {0};
-    if (!run_tool(loop, argv, NULL, &passed, &why) && why.code == NEAP_ERR_BACKUP_FAILED) {
+    bool passed = run_tool(loop, &run, NULL, &why);
+    if (!passed && why.code == NEAP_ERR_BACKUP_FAILED) {
         neap_error_set(err, NEAP_ERR_BACKUP_DAMAGED, "the archive of backup %s cannot be read",
                        backup->id);
         neap_error_detail(err, "%s", why.detail == NULL ? why.message : why.detail);
@@ -143,6 +159,36 @@ static bool make_room(struct pg_client *client, const char *database, struct nea
     return run_named(client, "drop database if exists ", database, "", err);
 }
 
+/* 'n; 1417 16390 USER MAPPING - …' */
+static bool is_left_out(const char *line)
+{
+    static const char kind[] = " USER MAPPING ";
+    const char *at = line + strcspn(line, ";\n");
+    if (*at != ';')
+        return false;
+    at += 1 + strspn(at + 1, " 0123456789");
+    return strncmp(at - 1, kind, sizeof kind - 1) == 0;
+}
+
+/* The archive's table of contents, without what no copy may have. */
+static bool read_list(struct neap_loop *loop, const struct backup_tool *pg_restore,
+                      const char *dump, struct neap_buffer *out, struct neap_error *err)
+{
+    const char *const argv[] = {pg_restore->path, "--list", "--create", dump, NULL};
+    struct tool_run run = {.argv = argv};
+    struct neap_buffer all = {0};
+    bool passed = run_tool(loop, &run, &all, err);
+    for (const char *line = neap_buffer_text(&all); passed && *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        length += line[length] == '\n';
+        if (!is_left_out(line))
+            neap_buffer_add(out, line, length);
+        line += length;
+    }
+    neap_buffer_clear(&all);
+    return passed;
+}
+
 static bool run_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
                         const struct backup *backup, struct pg_client *client,
                         struct neap_error *err)
@@ -150,19 +196,26 @@ static bool run_restore(struct neap_loop *loop, const struct backup_tool *pg_res
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     char *dump = neap_path_join(backup->path, "dump");
     char *jobs = neap_format("--jobs=%ld", cores < 1 ? 1 : cores > JOBS_MAX ? JOBS_MAX : cores);
+    struct neap_buffer list = {0};
     const char *const argv[] = {pg_restore->path,
                                 "--create",
                                 "--exit-on-error",
                                 "--no-password",
                                 "--no-subscriptions",
+                                "--use-list=/dev/stdin",
                                 "--dbname=template1",
                                 jobs,
                                 dump,
                                 NULL};
-    char **env = pg_child_env(client, NULL);
-    bool passed = false;
-    run_tool(loop, argv, env, &passed, err);
-    pg_child_env_free(env);
+    struct tool_run run = {.argv = argv};
+    bool passed = read_list(loop, pg_restore, dump, &list, err);
+    if (passed) {
+        run.env = pg_child_env(client, NULL);
+        run.input = neap_buffer_text(&list);
+        passed = run_tool(loop, &run, NULL, err);
+    }
+    pg_child_env_free(run.env);
+    neap_buffer_clear(&list);
     free(jobs);
     free(dump);
     return passed;
@@ -188,6 +241,11 @@ bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore
         return true;
     backup_copy_end(out);
     return false;
+}
+
+char *backup_copy_url(const struct backup_copy *copy)
+{
+    return scratch_private_url(copy->server, PQdb(pg_raw(copy->client)));
 }
 
 void backup_copy_end(struct backup_copy *copy)

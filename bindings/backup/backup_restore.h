@@ -22,9 +22,11 @@ struct backup_copy {
 };
 /* Starts the server and restores the backup, of kind full or schema. backup.role,
  * backup.extension, backup.disk, backup.damaged, else backup.failed with what pg_restore
- * said. Waits. */
+ * said. Subscriptions and user mappings are not restored: the copy talks to nobody. Waits. */
 bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
                     const struct backup *backup, struct backup_copy *out, struct neap_error *err);
+/* A libpq URI of the restored database; the caller frees. */
+char *backup_copy_url(const struct backup_copy *copy);
 /* Ends the server and removes the copy, also after a stop. */
 void backup_copy_end(struct backup_copy *copy);
 

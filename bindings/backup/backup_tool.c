@@ -31,6 +31,8 @@ static const struct cause {
     {"is not available", NEAP_ERR_BACKUP_EXTENSION, "%s needs an extension that is not there"},
     {"extension control file", NEAP_ERR_BACKUP_EXTENSION,
      "%s needs an extension that is not there"},
+    {"user mapping not found", NEAP_ERR_BACKUP_FAILED,
+     "%s would fill a materialized view from a foreign server, and no copy may talk to it"},
     {"query would be affected by row-level security", NEAP_ERR_BACKUP_RIGHTS,
      "%s would get only the rows that a policy lets it see"},
     {"permission denied for", NEAP_ERR_BACKUP_RIGHTS, "%s may not read everything"},

@@ -58,6 +58,16 @@ static bool read_schema(const struct backup *backup, struct backup_schema *out,
     return read;
 }
 
+/* What no copy has; `bare`: without rows no view is filled. */
+static void forget_left_out(struct backup_schema *schema, bool bare)
+{
+    backup_schema_forget(schema, "subscription");
+    backup_schema_forget(schema, "user mapping");
+    backup_schema_forget(schema, "option of user mapping");
+    if (bare)
+        backup_schema_forget(schema, "populated");
+}
+
 static char *schema_diff(const struct compare *compare, struct neap_error *err)
 {
     struct backup_schema source = {0}, restored = {0};
@@ -65,12 +75,8 @@ static char *schema_diff(const struct compare *compare, struct neap_error *err)
     if (read_schema(compare->backup, &source, err) &&
         backup_schema_read(compare->copy, &restored, err)) {
         bool bare = strcmp(backup_text(compare->backup, "kind"), "schema") == 0;
-        backup_schema_forget(&source, "subscription");
-        backup_schema_forget(&restored, "subscription");
-        if (bare) { /* without rows no view is filled */
-            backup_schema_forget(&source, "populated");
-            backup_schema_forget(&restored, "populated");
-        }
+        forget_left_out(&source, bare);
+        forget_left_out(&restored, bare);
         diff = backup_schema_diff(&source, &restored);
     }
     backup_schema_clear(&source);

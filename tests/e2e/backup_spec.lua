@@ -102,6 +102,44 @@ describe("neap backup", function()
     p:query [[alter schema "neap x""y" owner to postgres; drop role "own %s ""er"]]
   end)
 
+  it("proves one with user mappings and foreign tables without talking to their server", function()
+    local p = e2e.project()
+    local function foreign(more)
+      p:query(([[create extension postgres_fdw;
+        create server far foreign data wrapper postgres_fdw options (host %s, dbname %s);
+        create user mapping for postgres server far options (user 'postgres', password 'secret');
+        create user mapping for public server far options (user 'nobody');
+        create foreign table there (id int) server far options (table_name 'here');
+        create table here (id int); insert into here values (1);]]):format(
+        "'" .. e2e.cluster().socket .. "'", "'" .. p.database .. "'") .. (more or ""))
+    end
+    foreign()
+    create(p)
+    p:expect "backup verify"
+    p:query "create materialized view seen as select * from there"
+    create(p)
+    local r = p:expect("backup verify", 11)
+    assert.truthy(r.err:find("from a foreign server, and no copy may talk to it", 1, true), r.err)
+  end)
+
+  it("keeps the history in a backup of the schema alone", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    p:expect "up"
+    p:query [[insert into a values (7); create schema nea; create table nea.t as select 1 i;
+      create schema neapolis; create table neapolis.t as select 1 i; create sequence s start 5;
+      select nextval('s'), lo_create(0)]]
+    local dump = create(p, " --kind schema").path .. "/dump"
+    local list = process.capture(("%s/pg_restore --list %s"):format(e2e.cluster().bin, dump))
+    for line in list:gmatch "[^\n]+" do
+      local is_rows = line:find("TABLE DATA", 1, true) or line:find("SEQUENCE SET", 1, true)
+      local is_foreign = is_rows and not line:find(" neap ", 1, true)
+      assert.falsy(line:find("BLOB", 1, true) or is_foreign, line)
+    end
+    assert.truthy(list:find("TABLE DATA neap history", 1, true), list)
+    p:expect "backup verify"
+  end)
+
   it("keeps the password out of ps, logs and manifest", function()
     local p = e2e.project()
     local secret = [[p w"'%s\%41]]
