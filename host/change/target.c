@@ -55,6 +55,18 @@ static bool is_work(const char *name)
     return strcmp(name, "work") == 0;
 }
 
+static bool is_backup(const char *name)
+{
+    return strcmp(name, "backup") == 0;
+}
+
+/* Of the role that does what the session is for. */
+static const char *conninfo_of(const struct neap_environment *env, const char *name)
+{
+    const char *own = is_work(name) ? NULL : is_backup(name) ? env->backup : env->control;
+    return own != NULL ? own : env->url;
+}
+
 /* Scripts and pg_stat_activity know a run by this name; a takeover of the lease
  * waits for sessions that carry it. */
 static bool open_session(struct neap_target *target, const char *name, struct pg_client **out,
@@ -64,7 +76,7 @@ static bool open_session(struct neap_target *target, const char *name, struct pg
     struct neap_run *run = neap_loop_run(target->loop);
     char *application = neap_format("neap:%s", run->id);
     struct pg_open_opts opts = {
-        .conninfo = env->control != NULL && !is_work(name) ? env->control : env->url,
+        .conninfo = conninfo_of(env, name),
         .application_name = application,
         .timeout_ms = env->connect_timeout_ms,
         .name = name,
@@ -262,6 +274,19 @@ static bool keep_work(struct neap_target *target, struct pg_client *client, cons
            (!target->change || check_superuser(target, target->work_user, err));
 }
 
+/* pg_dump's own sessions must see what this one holds still for them. */
+static bool check_direct(struct pg_client *client, const struct pg_op *op, struct neap_error *err)
+{
+    if (pg_cell_int(op, 0, LOOK_BACKEND_PID) == PQbackendPID(pg_raw(client)))
+        return true;
+    neap_error_set(err, NEAP_ERR_DB_POOLER,
+                   "a backup needs sessions of its own, and a pooler answers at %s",
+                   pg_address(client));
+    neap_error_hint(err, "Set `backup` in the environment to the server's own address "
+                         "(`neap help environments`).");
+    return false;
+}
+
 bool neap_target_session(struct neap_target *target, const char *name, struct pg_client **out,
                          struct neap_error *err)
 {
@@ -271,7 +296,8 @@ bool neap_target_session(struct neap_target *target, const char *name, struct pg
         return false;
     bool good = pg_exec_text(client, sql_look, 0, NULL, &op, err) &&
                 check_same(target, client, op, err) &&
-                (!is_work(name) || keep_work(target, client, op, err));
+                (!is_work(name) || keep_work(target, client, op, err)) &&
+                (!is_backup(name) || check_direct(client, op, err));
     pg_op_free(op);
     if (good)
         *out = client;

@@ -44,8 +44,8 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
  * policy.refused as neap_target_open, for its own address and role. */
 bool neap_target_work(struct neap_target *target, struct neap_error *err);
 /* Another session on the same server (or the standby that was promoted in its
- * place), the caller's to close: what settles an unknown COMMIT when the two were
- * lost. */
+ * place), the caller's to close: "control" settles an unknown COMMIT when the two were
+ * lost; "backup" is of the role that reads everything, and never through a pooler. */
 bool neap_target_session(struct neap_target *target, const char *name, struct pg_client **out,
                          struct neap_error *err);
 void neap_target_drop_work(struct neap_target *target);

@@ -118,8 +118,13 @@ struct neap_watch *neap_watch_begin(struct neap_target *target)
     struct neap_watch *watch = neap_alloc(sizeof *watch);
     watch->target = target;
     watch->timer = neap_timer_begin(target->loop, TICK_MS, TICK_MS, on_tick, watch);
-    neap_loop_on_silence(target->loop, on_silence, watch);
+    neap_watch_tell(watch);
     return watch;
+}
+
+void neap_watch_tell(struct neap_watch *watch)
+{
+    neap_loop_on_silence(watch->target->loop, on_silence, watch);
 }
 
 void neap_watch_backend(struct neap_watch *watch, int backend_pid)

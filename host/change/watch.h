@@ -12,8 +12,10 @@
 
 struct neap_watch;
 
-/* Also makes silent waits of the loop say what was found. */
+/* Also makes silent waits of the loop say what was found (neap_watch_tell). */
 struct neap_watch *neap_watch_begin(struct neap_target *target);
+/* The same again, after another had neap_loop_on_silence. */
+void neap_watch_tell(struct neap_watch *watch);
 /* The server process whose waits are watched; 0: none. */
 void neap_watch_backend(struct neap_watch *watch, int backend_pid);
 /* Forgets who was in the way: another unit begins. Among the attempts of one it is

@@ -8,6 +8,7 @@
 #define NEAP_PROOF_PROOF_H
 
 #include "bindings/backup/backup_dump.h"
+#include "bindings/backup/backup_restore.h"
 #include "bindings/backup/backup_store.h"
 #include "host/migrate/session.h"
 
@@ -18,8 +19,12 @@ struct neap_proof_create_opts {
     const char *tag, *reason, *ticket;
     int64_t timeout_ms; /* of the whole; 0: none */
 };
-/* A backup of the session's target, which was looked at and is begun here. *out has its
- * manifest. False: nothing is left of it, and the events say why. */
+/* A backup of the target of a session that has begun, in a session of its own as the
+ * environment's `backup` role. *out has its manifest. False: nothing is left of it, and
+ * the events say why. */
+bool neap_proof_create_in(struct neap_session *session, const struct neap_proof_create_opts *opts,
+                          struct backup *out, struct neap_error *err);
+/* The same as a run of its own: the session was looked at, and is begun here. */
 bool neap_proof_create(struct neap_session *session, const struct neap_proof_create_opts *opts,
                        struct backup *out, struct neap_error *err);
 
@@ -28,9 +33,14 @@ struct neap_proof_verify_opts {
     bool quick; /* hashes and structure alone: no proof */
     int64_t timeout_ms;
 };
-/* Proves the backup, or says what is wrong with it, in a run of its own: the journal
- * alone records it, since the target may be what is lost. *verified is what was kept
- * beside the manifest (a new reference), NULL where nothing was. */
+/* Proves the backup, or says what is wrong with it, in a run that has begun. *verified is
+ * what was kept beside the manifest (a new reference), NULL where nothing was. On success
+ * `kept`, unless NULL, is the copy (of a full verify), the caller's to end. */
+bool neap_proof_verify_in(struct neap_session *session, const struct neap_proof_verify_opts *opts,
+                          const struct backup *backup, struct backup_copy *kept, json_t **verified,
+                          struct neap_error *err);
+/* The same in a run of its own: the journal alone records it, since the target may be what
+ * is lost. */
 bool neap_proof_verify(struct neap_loop *loop, const struct neap_project *project,
                        const struct neap_proof_verify_opts *opts, const struct backup *backup,
                        json_t **verified, struct neap_error *err);

@@ -20,6 +20,7 @@
 
 struct create {
     struct neap_session *session;
+    struct pg_client *client; /* in which the target is held still */
     const struct neap_proof_create_opts *opts;
     struct backup_tool pg_dump;
     struct backup_part part;
@@ -65,6 +66,7 @@ static void on_hashed(void *arg, int64_t bytes)
     struct create *create = arg;
     char text[NEAP_PROOF_SIZE];
     create->hashed_bytes += bytes;
+    neap_loop_turn(create->session->loop); /* a lease must be renewed meanwhile */
     if (neap_clock_ms() - create->hashed_told_ms < 1000)
         return;
     create->hashed_told_ms = neap_clock_ms();
@@ -93,7 +95,7 @@ static void begin_manifest(struct create *create)
     neap_json_set(manifest, "neap_version", neap_json_text(NEAP_VERSION));
     neap_json_set(manifest, "environment", neap_json_text(session->project->env.name));
     neap_json_set(manifest, "identity", neap_json_text(session->target->identity));
-    neap_json_set(manifest, "address", neap_json_text(pg_address(session->target->work)));
+    neap_json_set(manifest, "address", neap_json_text(pg_address(create->client)));
     neap_json_set(manifest, "actor", neap_json_text(session->actor.name));
     neap_json_set(manifest, "who", json_incref(session->actor.fields));
     neap_json_set(manifest, "reason", neap_json_text(opts->reason));
@@ -264,22 +266,12 @@ static bool seal(struct create *create, struct neap_error *err)
     return backup_part_end(&create->part, create->manifest, &watch, create->sha256, err);
 }
 
-static bool check_way(const struct neap_session *session, struct neap_error *err)
-{
-    if (session->target->direct)
-        return true;
-    neap_error_set(err, NEAP_ERR_DB_POOLER,
-                   "a backup needs sessions of its own, and a pooler answers at %s",
-                   pg_address(session->target->control));
-    return false;
-}
-
 /* What needs no server's time and fails often comes first. */
 static bool prepare(struct create *create, struct neap_error *err)
 {
     struct neap_session *session = create->session;
     int major = session->target->server_version_num / 10000;
-    return check_way(session, err) && neap_target_work(session->target, err) &&
+    return neap_target_session(session->target, "backup", &create->client, err) &&
            backup_tool_find(session->loop, "pg_dump", major, &create->pg_dump, err) &&
            backup_part_begin(create->opts->dir, neap_loop_run(session->loop)->id, &create->part,
                              err);
@@ -290,8 +282,8 @@ static bool make(struct create *create, struct neap_error *err)
     struct neap_session *session = create->session;
     begin_manifest(create);
     if (!record_begin(create, err) ||
-        !backup_source_begin(session->target->work, session->project->env.lock_budget_ms,
-                             &create->source, err))
+        !backup_source_begin(create->client, session->project->env.lock_budget_ms, &create->source,
+                             err))
         return false;
     (void)json_object_update(create->manifest, create->source.facts);
     return backup_schema_read(create->source.client, &create->schema, err) &&
@@ -309,21 +301,18 @@ static void give(struct create *create, struct backup *out)
     memcpy(out->manifest_sha256, create->sha256, sizeof out->manifest_sha256);
 }
 
-bool neap_proof_create(struct neap_session *session, const struct neap_proof_create_opts *opts,
-                       struct backup *out, struct neap_error *err)
+bool neap_proof_create_in(struct neap_session *session, const struct neap_proof_create_opts *opts,
+                          struct backup *out, struct neap_error *err)
 {
     struct create create = {
         .session = session, .opts = opts, .part = {.fd = -1}, .begun_ms = neap_clock_ms()};
-    struct neap_session_opts begin = {
-        .command = "backup create", .reason = opts->reason, .ticket = opts->ticket, .bare = true};
-    if (!neap_session_begin(session, &begin, err))
-        return false;
     neap_loop_on_silence(session->loop, on_silence, NULL);
     neap_loop_run(session->loop)->deadline_ms = neap_clock_deadline_ms(opts->timeout_ms);
     bool made = prepare(&create, err) && make(&create, err);
     neap_log_progress_end();
     neap_loop_run(session->loop)->deadline_ms = NEAP_FOREVER;
-    neap_target_drop_work(session->target); /* and with it the locks */
+    neap_watch_tell(session->watch);
+    pg_close(create.client); /* and with it the locks */
     if (!made)
         neap_proof_error(err);
     if (create.manifest != NULL)
@@ -336,4 +325,13 @@ bool neap_proof_create(struct neap_session *session, const struct neap_proof_cre
     backup_tool_clear(&create.pg_dump);
     json_decref(create.manifest);
     return made;
+}
+
+bool neap_proof_create(struct neap_session *session, const struct neap_proof_create_opts *opts,
+                       struct backup *out, struct neap_error *err)
+{
+    struct neap_session_opts begin = {
+        .command = "backup create", .reason = opts->reason, .ticket = opts->ticket, .bare = true};
+    return neap_session_begin(session, &begin, err) &&
+           neap_proof_create_in(session, opts, out, err);
 }

@@ -20,6 +20,7 @@ struct verify {
     const struct neap_project *project;
     const struct neap_proof_verify_opts *opts;
     const struct backup *backup;
+    struct backup_copy *kept; /* NULL: the copy is thrown away */
     struct neap_audit *audit;
     struct neap_actor actor;
     struct backup_tool pg_restore;
@@ -74,6 +75,7 @@ static void on_hashed(void *arg, int64_t bytes)
     struct verify *verify = arg;
     char done[NEAP_PROOF_SIZE], total[NEAP_PROOF_SIZE];
     verify->hashed_bytes += bytes;
+    neap_loop_turn(verify->loop); /* a lease must be renewed meanwhile */
     if (neap_clock_ms() - verify->told_ms < 1000)
         return;
     verify->told_ms = neap_clock_ms();
@@ -181,7 +183,9 @@ static bool check_full(struct verify *verify, struct neap_error *err)
         return false;
     bool restored = backup_restore(verify->loop, &verify->pg_restore, verify->backup, &copy, err);
     bool same = restored && neap_proof_compare(verify->backup, copy.client, "verify", err);
-    if (restored)
+    if (same && verify->kept != NULL)
+        *verify->kept = copy;
+    else if (restored)
         backup_copy_end(&copy);
     return same;
 }
@@ -248,6 +252,31 @@ static bool check(struct verify *verify, json_t **verified, struct neap_error *e
     return good;
 }
 
+static void clear(struct verify *verify)
+{
+    neap_actor_clear(&verify->actor);
+    backup_tool_clear(&verify->pg_restore);
+    free(verify->copy_version);
+}
+
+bool neap_proof_verify_in(struct neap_session *session, const struct neap_proof_verify_opts *opts,
+                          const struct backup *backup, struct backup_copy *kept, json_t **verified,
+                          struct neap_error *err)
+{
+    struct verify verify = {.loop = session->loop,
+                            .project = session->project,
+                            .opts = opts,
+                            .backup = backup,
+                            .kept = kept,
+                            .audit = session->audit,
+                            .begun_ms = neap_clock_ms()};
+    *verified = NULL;
+    /* What this run recorded of the backup is looked for in the journal. */
+    bool good = neap_audit_sync(session->audit, err) && check(&verify, verified, err);
+    clear(&verify);
+    return good;
+}
+
 bool neap_proof_verify(struct neap_loop *loop, const struct neap_project *project,
                        const struct neap_proof_verify_opts *opts, const struct backup *backup,
                        json_t **verified, struct neap_error *err)
@@ -268,8 +297,6 @@ bool neap_proof_verify(struct neap_loop *loop, const struct neap_project *projec
         }
     }
     neap_audit_close(verify.audit);
-    neap_actor_clear(&verify.actor);
-    backup_tool_clear(&verify.pg_restore);
-    free(verify.copy_version);
+    clear(&verify);
     return good;
 }

@@ -14,6 +14,8 @@
 --   neap_migrator  the `url` of an environment: runs the scripts. It owns the application's
 --                  objects and has no right on any table of schema neap.
 --   neap_reader    the `url` of an environment that only looks: status, verify, history.
+--   neap_backup    the `backup` of an environment: reads everything, whatever row security
+--                  says, and changes nothing.
 
 \set ON_ERROR_STOP on
 \if :{?schema}
@@ -29,20 +31,22 @@ set local client_min_messages = 'warning';
 -- Roles
 
 select pg_catalog.format('create role %I', wanted.name)
-  from (values ('neap_owner'), ('neap_host'), ('neap_migrator'), ('neap_reader'))
-    as wanted (name)
+  from (values ('neap_owner'), ('neap_host'), ('neap_migrator'), ('neap_reader'),
+    ('neap_backup')) as wanted (name)
   where pg_catalog.to_regrole(wanted.name) is null \gexec
 
 alter role neap_owner nologin nosuperuser nobypassrls nocreaterole nocreatedb noreplication;
 alter role neap_host login nosuperuser nobypassrls nocreaterole nocreatedb noreplication;
 alter role neap_migrator login nosuperuser nobypassrls nocreaterole nocreatedb noreplication;
 alter role neap_reader login nosuperuser nobypassrls nocreaterole nocreatedb noreplication;
+alter role neap_backup login nosuperuser bypassrls nocreaterole nocreatedb noreplication;
 
 -- No way from a role that scripts or people use to the one that owns history.
 select pg_catalog.format('revoke %s from %s', m.roleid::regrole, m.member::regrole)
   from pg_catalog.pg_auth_members m
   where m.roleid in ('neap_owner'::regrole, 'neap_host'::regrole)
-    and m.member in ('neap_host'::regrole, 'neap_migrator'::regrole, 'neap_reader'::regrole)
+    and m.member in ('neap_host'::regrole, 'neap_migrator'::regrole, 'neap_reader'::regrole,
+      'neap_backup'::regrole)
 \gexec
 
 -- Backstops: neap sets narrower limits of its own in each session.
@@ -52,11 +56,13 @@ alter role neap_migrator set idle_in_transaction_session_timeout = '60s';
 
 -- A reader's sessions begin read-only. Grants are what holds: this one can be switched off.
 alter role neap_reader set default_transaction_read_only = on;
+alter role neap_backup set default_transaction_read_only = on;
 
 -- neap_host names who blocks a migration, and ends a run's sessions for
--- `neap lease break --terminate`. neap_reader reads what a verify looks at.
+-- `neap lease break --terminate`. neap_reader reads what a verify looks at, neap_backup
+-- what a backup holds.
 grant pg_read_all_stats, pg_signal_backend to neap_host;
-grant pg_read_all_data to neap_reader;
+grant pg_read_all_data to neap_reader, neap_backup;
 
 -- Schema neap: the statements that neap runs where it may make the schema itself.
 
@@ -83,10 +89,13 @@ select pg_catalog.format('alter function %s owner to neap_owner', p.oid::regproc
 
 -- Rights on it, from nothing.
 
-revoke all on schema neap from public, neap_host, neap_migrator, neap_reader;
-revoke all on all tables in schema neap from public, neap_host, neap_migrator, neap_reader;
-revoke all on all sequences in schema neap from public, neap_host, neap_migrator, neap_reader;
-revoke all on all functions in schema neap from public, neap_host, neap_migrator, neap_reader;
+revoke all on schema neap from public, neap_host, neap_migrator, neap_reader, neap_backup;
+revoke all on all tables in schema neap
+  from public, neap_host, neap_migrator, neap_reader, neap_backup;
+revoke all on all sequences in schema neap
+  from public, neap_host, neap_migrator, neap_reader, neap_backup;
+revoke all on all functions in schema neap
+  from public, neap_host, neap_migrator, neap_reader, neap_backup;
 
 grant usage on schema neap to neap_host, neap_migrator, neap_reader;
 grant select on all tables in schema neap to neap_host, neap_reader;
@@ -103,7 +112,8 @@ grant execute on function neap.enter, neap.tidy, neap.record, neap.record_events
 -- The application's side. Objects that are there already stay their owner's, whose role
 -- alone may alter them. Hand them over: reassign owned by OLD_OWNER to neap_migrator;
 
-select pg_catalog.format('grant connect on database %I to neap_host, neap_migrator, neap_reader',
+select pg_catalog.format(
+  'grant connect on database %I to neap_host, neap_migrator, neap_reader, neap_backup',
   pg_catalog.current_database()) \gexec
 -- For migrations that make schemas of their own or trusted extensions.
 select pg_catalog.format('grant create on database %I to neap_migrator',

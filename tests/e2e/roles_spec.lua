@@ -215,6 +215,27 @@ describe("two roles", function()
     assert.equal("0", p:value [[select count(*) from pg_class where relname = 't4']])
   end)
 
+  it("are backed up through by a role of its own, which reads all and changes nothing", function()
+    local p = project()
+    p:write_table("0001", "a")
+    p:expect "up"
+    p:query [[create table mine (id int, owner text); insert into mine values (1, 'x'), (2, 'y');
+      alter table mine owner to neap_migrator; alter table mine enable row level security;
+      alter table mine force row level security;
+      create policy own on mine using (owner = current_user)]]
+    local document = p:json("backup create", 11)
+    assert.equal("backup.rights", document.error.code)
+    has(document.error.hint, "`backup` in the environment")
+    p.env.NEAP_BACKUP_URL = as(p, "neap_backup")
+    local backup = p:json("backup create").backup
+    assert.equal(2, backup.tables["public.mine"].rows)
+    has(p:expect("backup verify").out, "is proved")
+    p.env.DATABASE_URL, p.env.NEAP_CONTROL_URL = as(p, "neap_backup"), nil
+    p.env.PGOPTIONS = "-c default_transaction_read_only=off"
+    p:write_table("0002", "b")
+    assert.equal("42501", p:json("up", 1).error.sqlstate)
+  end)
+
   it("stand in neap.lua, protected and without a warning", function()
     local p = project()
     p:write_table("0001", "a")

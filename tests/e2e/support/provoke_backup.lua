@@ -86,7 +86,7 @@ return {
       says = { "pg_restore failed", "other" }, hint = "neap help backups", at = false },
   },
   ["backup.rights"] = {
-    { run = rights, says = "permission denied", hint = "pg_read_all_data", at = false },
+    { run = rights, says = "permission denied", hint = "`backup` in the environment", at = false },
   },
   ["backup.locked"] = {
     { run = locked, says = "locked", hint = "that session", at = false },
