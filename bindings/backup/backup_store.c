@@ -16,6 +16,7 @@
 #include "host/base/path.h"
 
 #define MANIFEST_BYTES_MAX ((size_t)256 << 20)
+#define ID_TIME_LENGTH 15 /* 20261121T070812 */
 
 void backup_clear(struct backup *backup)
 {
@@ -130,11 +131,14 @@ static void read_backup(struct backup *backup)
     free(path);
 }
 
-/* Newest first: ids begin with their time. */
+/* Newest first: ids begin with their second, and manifests have the rest. */
 static int newest_first(const void *a, const void *b)
 {
     const struct backup *left = a, *right = b;
-    return strcmp(right->id, left->id);
+    int order = strncmp(right->id, left->id, ID_TIME_LENGTH);
+    if (order == 0)
+        order = strcmp(backup_text(right, "started_at"), backup_text(left, "started_at"));
+    return order != 0 ? order : strcmp(right->id, left->id);
 }
 
 static bool is_backup(const char *dir, const char *name)
