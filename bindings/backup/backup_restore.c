@@ -1,75 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * The restore is --exit-on-error and no single transaction: the whole server is thrown
- * away when it fails, and one transaction for 5,000 tables would run out of locks. It is
- * --create, because a database's own settings, rights and comment come only with it.
- * Subscriptions and user mappings stay out, and out of the list of what is restored: no
- * copy may talk to where its original does, also not while it is restored (a materialized
- * view is filled by its query, which may read a foreign table).
+ * A private server has nothing that a backup needs but what is made here first: its roles,
+ * without passwords, and its tablespaces. A server that lives has them or has not.
  */
 #include "bindings/backup/backup_restore.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "bindings/backup/backup_archive.h"
+#include "bindings/backup/backup_beside.h"
+#include "bindings/backup/backup_properties.h"
 #include "bindings/pg/pg_conninfo.h"
-#include "host/base/clock.h"
+#include "host/base/json.h"
+#include "host/base/log.h"
 #include "host/base/memory.h"
-#include "host/base/path.h"
-#include "host/loop/child.h"
 
-#define JOBS_MAX 4
-#define LIST_MAX ((size_t)256 << 20)
 /* A setting of the database itself must not hold up its restore. */
 #define COPY_OPTIONS \
     "&options=-c%20default_transaction_read_only%3Doff%20-c%20statement_timeout%3D0"
-
-struct tool_run {
-    const char *const *argv;
-    char **env;
-    const char *input; /* NULL: none */
-};
-
-/* `output` may be NULL. */
-static bool run_tool(struct neap_loop *loop, const struct tool_run *run, struct neap_buffer *output,
-                     struct neap_error *err)
-{
-    struct neap_child_opts opts = {.argv = run->argv,
-                                   .env = (const char *const *)run->env,
-                                   .stdin_text = run->input,
-                                   .output_max = output == NULL ? 0 : LIST_MAX,
-                                   .deadline_ms = NEAP_FOREVER};
-    struct neap_child_result result = {0};
-    bool ran = neap_child_run(loop, &opts, &result, err);
-    bool passed = ran && result.exit_status == 0;
-    if (ran && !passed)
-        backup_tool_explain("pg_restore", result.exit_status, neap_buffer_text(&result.err), err);
-    if (passed && output != NULL)
-        neap_buffer_add(output, result.out.bytes, result.out.length);
-    neap_child_result_clear(&result);
-    return passed;
-}
-
-bool backup_restore_list(struct neap_loop *loop, const struct backup_tool *pg_restore,
-                         const struct backup *backup, struct neap_error *err)
-{
-    char *dump = neap_path_join(backup->path, "dump");
-    const char *const argv[] = {pg_restore->path, "--list", "--file=/dev/null", dump, NULL};
-    struct tool_run run = {.argv = argv};
-    struct neap_error why = {0};
-    bool passed = run_tool(loop, &run, NULL, &why);
-    if (!passed && why.code == NEAP_ERR_BACKUP_FAILED) {
-        neap_error_set(err, NEAP_ERR_BACKUP_DAMAGED, "the archive of backup %s cannot be read",
-                       backup->id);
-        neap_error_detail(err, "%s", why.detail == NULL ? why.message : why.detail);
-    } else if (!passed) {
-        neap_error_move(err, &why);
-    }
-    neap_error_clear(&why);
-    free(dump);
-    return passed;
-}
 
 static bool open_client(struct neap_loop *loop, const struct scratch_private *server,
                         const char *database, const char *name, struct pg_client **out,
@@ -159,68 +108,6 @@ static bool make_room(struct pg_client *client, const char *database, struct nea
     return run_named(client, "drop database if exists ", database, "", err);
 }
 
-/* 'n; 1417 16390 USER MAPPING - …' */
-static bool is_left_out(const char *line)
-{
-    static const char kind[] = " USER MAPPING ";
-    const char *at = line + strcspn(line, ";\n");
-    if (*at != ';')
-        return false;
-    at += 1 + strspn(at + 1, " 0123456789");
-    return strncmp(at - 1, kind, sizeof kind - 1) == 0;
-}
-
-/* The archive's table of contents, without what no copy may have. */
-static bool read_list(struct neap_loop *loop, const struct backup_tool *pg_restore,
-                      const char *dump, struct neap_buffer *out, struct neap_error *err)
-{
-    const char *const argv[] = {pg_restore->path, "--list", "--create", dump, NULL};
-    struct tool_run run = {.argv = argv};
-    struct neap_buffer all = {0};
-    bool passed = run_tool(loop, &run, &all, err);
-    for (const char *line = neap_buffer_text(&all); passed && *line != '\0';) {
-        size_t length = strcspn(line, "\n");
-        length += line[length] == '\n';
-        if (!is_left_out(line))
-            neap_buffer_add(out, line, length);
-        line += length;
-    }
-    neap_buffer_clear(&all);
-    return passed;
-}
-
-static bool run_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
-                        const struct backup *backup, struct pg_client *client,
-                        struct neap_error *err)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    char *dump = neap_path_join(backup->path, "dump");
-    char *jobs = neap_format("--jobs=%ld", cores < 1 ? 1 : cores > JOBS_MAX ? JOBS_MAX : cores);
-    struct neap_buffer list = {0};
-    const char *const argv[] = {pg_restore->path,
-                                "--create",
-                                "--exit-on-error",
-                                "--no-password",
-                                "--no-subscriptions",
-                                "--use-list=/dev/stdin",
-                                "--dbname=template1",
-                                jobs,
-                                dump,
-                                NULL};
-    struct tool_run run = {.argv = argv};
-    bool passed = read_list(loop, pg_restore, dump, &list, err);
-    if (passed) {
-        run.env = pg_child_env(client, NULL);
-        run.input = neap_buffer_text(&list);
-        passed = run_tool(loop, &run, NULL, err);
-    }
-    pg_child_env_free(run.env);
-    neap_buffer_clear(&list);
-    free(jobs);
-    free(dump);
-    return passed;
-}
-
 bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
                     const struct backup *backup, struct backup_copy *out, struct neap_error *err)
 {
@@ -235,7 +122,10 @@ bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore
         check_extensions(client, out->server, json_object_get(manifest, "extensions"), err) &&
         make_roles(client, json_object_get(manifest, "roles"), err) &&
         make_tablespaces(client, json_object_get(manifest, "tablespaces"), err) &&
-        make_room(client, database, err) && run_restore(loop, pg_restore, backup, client, err);
+        make_room(client, database, err);
+    struct backup_archive_opts archive = {
+        .pg_restore = pg_restore, .backup = backup, .client = client};
+    restored = restored && backup_archive_restore(loop, &archive, err);
     pg_close(client);
     if (restored && open_client(loop, out->server, database, "copy", &out->client, err))
         return true;
@@ -243,14 +133,76 @@ bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore
     return false;
 }
 
+/* Where the role may not: the copy is compared all the same. */
+static void take_settings(const struct backup_server *server, const char *from, const char *to)
+{
+    struct neap_error why = {0};
+    if (from == NULL || backup_settings_copy(server->client, from, to, &why))
+        return;
+    neap_log(NEAP_LOG_WARN, "backup.settings", "the copy lacks settings of database %s: %s", from,
+             why.message);
+    neap_error_clear(&why);
+    pg_failure_clear(server->client);
+}
+
+bool backup_restore_beside(struct neap_loop *loop, const char *conninfo, const char *target,
+                           const struct backup_tool *pg_restore, const struct backup *backup,
+                           struct backup_copy *out, struct neap_error *err)
+{
+    struct backup_server *server = neap_alloc(sizeof *server);
+    struct backup_archive_opts archive = {.pg_restore = pg_restore, .backup = backup};
+    json_t *mark = json_object();
+    *out = (struct backup_copy){0};
+    neap_json_set(mark, "backup", neap_json_text(backup->id));
+    if (!backup_server_open(loop, conninfo, target, server, err)) {
+        free(server);
+    } else {
+        out->beside = server;
+        if (backup_beside_sweep(server, err) && backup_server_check(server, backup->manifest, err))
+            (void)backup_beside_restore(server, BACKUP_BESIDE_COPY, &archive, mark, &out->database,
+                                        err);
+    }
+    json_decref(mark);
+    if (out->database != NULL)
+        take_settings(server, target, out->database);
+    if (out->database != NULL && backup_server_copy(server, out->database, &out->client, err))
+        return true;
+    backup_copy_end(out);
+    return false;
+}
+
 char *backup_copy_url(const struct backup_copy *copy)
 {
+    if (copy->beside != NULL)
+        return backup_server_conninfo(copy->beside, copy->database);
     return scratch_private_url(copy->server, PQdb(pg_raw(copy->client)));
+}
+
+const char *backup_copy_version(const struct backup_copy *copy)
+{
+    return copy->beside != NULL ? copy->beside->version : scratch_private_version(copy->server);
+}
+
+/* A copy that stays is named with the command that is allowed to remove it. */
+static void end_beside(struct backup_copy *copy)
+{
+    struct neap_error err = {0};
+    if (copy->database != NULL && !backup_beside_drop(copy->beside, copy->database, &err))
+        neap_log(NEAP_LOG_WARN, "backup.left",
+                 "database %s cannot be removed now, which the next `neap backup verify --on "
+                 "target` tries again: %s",
+                 copy->database, err.message);
+    neap_error_clear(&err);
+    backup_server_close(copy->beside);
+    free(copy->beside);
 }
 
 void backup_copy_end(struct backup_copy *copy)
 {
     pg_close(copy->client);
     scratch_private_end(copy->server);
+    if (copy->beside != NULL)
+        end_beside(copy);
+    free(copy->database);
     *copy = (struct backup_copy){0};
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A backup made a database again: on a private server that is thrown away, with the
- * roles, tablespaces and extensions that it needs. Never over anything that lives.
+ * A backup made a database again, to be looked at and thrown away: on a private server,
+ * with the roles, tablespaces and extensions that it needs, or as a database of its own
+ * beside the target. Never over anything that lives.
  */
 #ifndef NEAP_BINDINGS_BACKUP_BACKUP_RESTORE_H
 #define NEAP_BINDINGS_BACKUP_BACKUP_RESTORE_H
@@ -11,23 +12,29 @@
 #include "bindings/pg/pg_client.h"
 #include "bindings/scratch/scratch_private.h"
 
-/* Reads the archive's table of contents. Proves nothing about what it holds: a dump cut
- * in half lists as a whole one does. */
-bool backup_restore_list(struct neap_loop *loop, const struct backup_tool *pg_restore,
-                         const struct backup *backup, struct neap_error *err);
+struct backup_server;
 
 struct backup_copy {
-    struct scratch_private *server;
-    struct pg_client *client; /* a session in the restored database */
+    struct scratch_private *server; /* its own, or NULL */
+    struct backup_server *beside;   /* the target's, where it is beside the target */
+    char *database;                 /* its name there */
+    struct pg_client *client;       /* a session in the restored database */
 };
 /* Starts the server and restores the backup, of kind full or schema. backup.role,
  * backup.extension, backup.disk, backup.damaged, else backup.failed with what pg_restore
  * said. Subscriptions and user mappings are not restored: the copy talks to nobody. Waits. */
 bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
                     const struct backup *backup, struct backup_copy *out, struct neap_error *err);
-/* A libpq URI of the restored database; the caller frees. */
+/* The same as a database beside `target` (never dropped, may be NULL) on the server that
+ * `conninfo` leads to, with the roles and extensions that are there. Removes first what
+ * killed runs left. */
+bool backup_restore_beside(struct neap_loop *loop, const char *conninfo, const char *target,
+                           const struct backup_tool *pg_restore, const struct backup *backup,
+                           struct backup_copy *out, struct neap_error *err);
+const char *backup_copy_version(const struct backup_copy *copy); /* of its server: "15.20" */
+/* The way to the restored database, secrets among it; the caller frees. */
 char *backup_copy_url(const struct backup_copy *copy);
-/* Ends the server and removes the copy, also after a stop. */
+/* Removes the copy and ends its server, also after a stop. */
 void backup_copy_end(struct backup_copy *copy);
 
 #endif

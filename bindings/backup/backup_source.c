@@ -50,7 +50,9 @@ static const char sql_facts[] =
     " pg_catalog.current_setting('server_version_num')::int,"
     " case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()"
     " else pg_catalog.pg_current_wal_lsn() end::text,"
-    " (select pg_catalog.count(*) from pg_catalog.pg_foreign_table)"
+    " (select pg_catalog.count(*) from pg_catalog.pg_foreign_table),"
+    " coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale'),"
+    " (select t.spcname from pg_catalog.pg_tablespace t where t.oid = d.dattablespace)"
     " from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()";
 
 static const char sql_extensions[] =
@@ -178,6 +180,8 @@ static bool read_facts(struct backup_source *source, struct neap_error *err)
     neap_json_set(facts, "server_version_num", json_integer(pg_cell_int(op, 0, 6)));
     neap_json_set(facts, "snapshot_lsn", neap_json_text(pg_cell(op, 0, 7)));
     neap_json_set(facts, "foreign_tables", json_integer(pg_cell_int(op, 0, 8)));
+    neap_json_set(facts, "icu_locale", neap_json_text(pg_cell(op, 0, 9)));
+    neap_json_set(facts, "tablespace", neap_json_text(pg_cell(op, 0, 10)));
     pg_op_free(op);
     return true;
 }

@@ -68,6 +68,70 @@ char *pg_conninfo_password(const char *conninfo)
     return password;
 }
 
+static const char *value_of(const PQconninfoOption *options, const char *keyword)
+{
+    for (; options != NULL && options->keyword; options++)
+        if (strcmp(options->keyword, keyword) == 0 && options->val && options->val[0] != '\0')
+            return options->val;
+    return NULL;
+}
+
+char *pg_conninfo_database(const char *conninfo)
+{
+    PQconninfoOption *given = conninfo == NULL ? NULL : parse(conninfo);
+    PQconninfoOption *defaults = PQconndefaults();
+    const char *name = value_of(given, "dbname");
+    if (name == NULL)
+        name = getenv("PGDATABASE");
+    if (name == NULL)
+        name = value_of(given, "user");
+    char *found = neap_strdup(name != NULL ? name : value_of(defaults, "dbname"));
+    PQconninfoFree(given);
+    PQconninfoFree(defaults);
+    return found;
+}
+
+/* ` keyword='value'`, as libpq quotes. */
+static void add_keyword(struct neap_buffer *text, const char *keyword, const char *value)
+{
+    neap_buffer_add_format(text, "%s%s='", text->length > 0 ? " " : "", keyword);
+    for (; *value != '\0'; value++) {
+        if (*value == '\'' || *value == '\\')
+            neap_buffer_add_char(text, '\\');
+        neap_buffer_add_char(text, *value);
+    }
+    neap_buffer_add_char(text, '\'');
+}
+
+char *pg_conninfo_on(const char *conninfo, const char *database, const char *options)
+{
+    struct neap_buffer text = {0}, all = {0};
+    PQconninfoOption *given = conninfo == NULL ? NULL : parse(conninfo);
+    if (conninfo != NULL && given == NULL)
+        return NULL;
+    const char *own = getenv("PGOPTIONS"); /* libpq's, unless the text has some */
+    for (PQconninfoOption *option = given; option && option->keyword; option++) {
+        if (strcmp(option->keyword, "options") == 0)
+            own = option->val == NULL ? own : option->val;
+        else if (strcmp(option->keyword, "dbname") != 0 && option->val != NULL)
+            add_keyword(&text, option->keyword, option->val);
+    }
+    neap_buffer_add_format(&all, "%s%s", own == NULL ? "" : own, options == NULL ? "" : options);
+    if (all.length > 0)
+        add_keyword(&text, "options", neap_buffer_text(&all));
+    add_keyword(&text, "dbname", database);
+    PQconninfoFree(given);
+    neap_buffer_clear(&all);
+    return neap_buffer_take(&text);
+}
+
+void pg_conninfo_free(char *conninfo)
+{
+    if (conninfo != NULL)
+        explicit_bzero(conninfo, strlen(conninfo));
+    free(conninfo);
+}
+
 void pg_conninfo_redact(const char *conninfo)
 {
     PQconninfoOption *options = parse(conninfo);

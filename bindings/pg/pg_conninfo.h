@@ -17,6 +17,14 @@ bool pg_conninfo_check(const char *conninfo, struct neap_error *err);
 char *pg_conninfo_redacted(const char *conninfo);
 /* The decoded password, or NULL when none stands in it; the caller frees. */
 char *pg_conninfo_password(const char *conninfo);
+/* The database that it leads to, by its own words, PGDATABASE or the user's name; NULL
+ * when none of them says. The caller frees. */
+char *pg_conninfo_database(const char *conninfo);
+/* The way to another database of the same server, with `options` (" -c name=value", or
+ * NULL) behind those of its own: keywords, secrets among them. The caller wipes and frees
+ * it (pg_conninfo_free). `conninfo` NULL: PG* alone. NULL when it cannot be parsed. */
+char *pg_conninfo_on(const char *conninfo, const char *database, const char *options);
+void pg_conninfo_free(char *conninfo);
 /* Registers every secret part (password, sslpassword) with the redaction. */
 void pg_conninfo_redact(const char *conninfo);
 struct pg_client;

@@ -40,6 +40,16 @@ bool cli_look(struct neap_cli *cli, struct neap_session *session, bool change,
            neap_session_look(session, cli->loop, &cli->project, change, err);
 }
 
+bool cli_place(const struct neap_cli *cli, bool *on_target, struct neap_error *err)
+{
+    const char *place = cli->opt.on;
+    *on_target = place != NULL && strcmp(place, "target") == 0;
+    if (place == NULL || *on_target || strcmp(place, "scratch") == 0)
+        return true;
+    neap_error_set(err, NEAP_ERR_USAGE, "--on is scratch or target, not \"%s\"", place);
+    return false;
+}
+
 static bool read_answer(char *answer, size_t size)
 {
     if (fgets(answer, (int)size, stdin) == NULL)

@@ -15,6 +15,8 @@ bool cli_need_target(struct neap_cli *cli, struct neap_error *err);
 /* cli_need_target and neap_session_look; history.changed comes with its diff. */
 bool cli_look(struct neap_cli *cli, struct neap_session *session, bool change,
               struct neap_error *err);
+/* --on scratch or target: where a copy is restored; scratch when it is not given. */
+bool cli_place(const struct neap_cli *cli, bool *on_target, struct neap_error *err);
 /* On a protected environment the database's name must be typed, or given with
  * --confirm; without a terminal only the flag counts. approval.missing. */
 bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const char *what,

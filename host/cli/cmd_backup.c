@@ -271,6 +271,8 @@ static bool read_verify(const struct neap_cli *cli, struct neap_proof_verify_opt
         neap_error_set(err, NEAP_ERR_USAGE, "--quick and --full exclude each other");
         return false;
     }
+    if (!cli_place(cli, &opts->on_target, err))
+        return false;
     return read_timeout(cli, &opts->timeout_ms, err);
 }
 
@@ -281,7 +283,7 @@ int cmd_backup_verify(struct neap_cli *cli)
     struct backup backup = {0};
     json_t *verified = NULL;
     if (!cli_arguments(cli, 0, 1, &err) || !read_verify(cli, &opts, &err) ||
-        !cli_need_project(cli, &err))
+        !(opts.on_target ? cli_need_target(cli, &err) : cli_need_project(cli, &err)))
         return cli_fail(cli, &err);
     char *dir = store_of(cli);
     const char *environment = cli->project.has_env ? cli->project.env.name : NULL;

@@ -30,7 +30,8 @@ bool neap_proof_create(struct neap_session *session, const struct neap_proof_cre
 
 struct neap_proof_verify_opts {
     const char *reason, *ticket;
-    bool quick; /* hashes and structure alone: no proof */
+    bool quick;     /* hashes and structure alone: no proof */
+    bool on_target; /* restored beside the environment's target, not on a server of its own */
     int64_t timeout_ms;
 };
 /* Proves the backup, or says what is wrong with it, in a run that has begun. *verified is

@@ -58,9 +58,12 @@ static bool read_schema(const struct backup *backup, struct backup_schema *out,
     return read;
 }
 
-/* What no copy has; `bare`: without rows no view is filled. */
-static void forget_left_out(struct backup_schema *schema, bool bare)
+/* What no copy has, and what is the database's own where it is not called as its original.
+ * `bare`: without rows no view is filled. */
+static void forget_left_out(struct backup_schema *schema, bool renamed, bool bare)
 {
+    if (renamed)
+        backup_schema_forget(schema, "database");
     backup_schema_forget(schema, "subscription");
     backup_schema_forget(schema, "user mapping");
     backup_schema_forget(schema, "option of user mapping");
@@ -75,8 +78,10 @@ static char *schema_diff(const struct compare *compare, struct neap_error *err)
     if (read_schema(compare->backup, &source, err) &&
         backup_schema_read(compare->copy, &restored, err)) {
         bool bare = strcmp(backup_text(compare->backup, "kind"), "schema") == 0;
-        forget_left_out(&source, bare);
-        forget_left_out(&restored, bare);
+        bool renamed =
+            strcmp(PQdb(pg_raw(compare->copy)), backup_text(compare->backup, "database")) != 0;
+        forget_left_out(&source, renamed, bare);
+        forget_left_out(&restored, renamed, bare);
         diff = backup_schema_diff(&source, &restored);
     }
     backup_schema_clear(&source);

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/backup/backup_archive.h"
 #include "bindings/backup/backup_restore.h"
+#include "bindings/pg/pg_conninfo.h"
 #include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/log.h"
@@ -142,7 +144,7 @@ static bool check_quick(struct verify *verify, struct neap_error *err)
     return good &&
            backup_tool_find(verify->loop, "pg_restore", dumped_by > major ? dumped_by : major,
                             &verify->pg_restore, err) &&
-           backup_restore_list(verify->loop, &verify->pg_restore, verify->backup, err);
+           backup_archive_list(verify->loop, &verify->pg_restore, verify->backup, err);
 }
 
 /* Definitions read otherwise in another major version: equal would prove little, and
@@ -170,6 +172,22 @@ static bool check_version(struct verify *verify, struct neap_error *err)
     return same;
 }
 
+/* On a server of its own, or beside the target. */
+static bool restore(struct verify *verify, struct backup_copy *out, struct neap_error *err)
+{
+    const struct neap_environment *env = &verify->project->env;
+    if (!verify->opts->on_target)
+        return check_version(verify, err) &&
+               backup_restore(verify->loop, &verify->pg_restore, verify->backup, out, err);
+    char *target = pg_conninfo_database(env->url);
+    bool restored = backup_restore_beside(verify->loop, env->url, target, &verify->pg_restore,
+                                          verify->backup, out, err);
+    if (restored)
+        verify->copy_version = neap_strdup(backup_copy_version(out));
+    free(target);
+    return restored;
+}
+
 static bool check_full(struct verify *verify, struct neap_error *err)
 {
     struct backup_copy copy = {0};
@@ -179,9 +197,7 @@ static bool check_full(struct verify *verify, struct neap_error *err)
                        verify->backup->id);
         return false;
     }
-    if (!check_version(verify, err))
-        return false;
-    bool restored = backup_restore(verify->loop, &verify->pg_restore, verify->backup, &copy, err);
+    bool restored = restore(verify, &copy, err);
     bool same = restored && neap_proof_compare(verify->backup, copy.client, "verify", err);
     if (same && verify->kept != NULL)
         *verify->kept = copy;
@@ -245,7 +261,8 @@ static bool check(struct verify *verify, json_t **verified, struct neap_error *e
     run->deadline_ms = neap_clock_deadline_ms(verify->opts->timeout_ms);
     bool good = check_quick(verify, err) && (verify->opts->quick || check_full(verify, err));
     run->deadline_ms = NEAP_FOREVER;
-    if (!good && err->code == NEAP_ERR_DB_CONNECT) /* the copy's server, not the target */
+    /* The copy's server, not the target. */
+    if (!good && err->code == NEAP_ERR_DB_CONNECT && !verify->opts->on_target)
         err->code = NEAP_ERR_BACKUP_FAILED;
     neap_proof_error(err);
     keep(verify, err, verified);
