@@ -35,9 +35,11 @@ static bool load(struct neap_session *session, struct neap_read_ahead *ahead,
 
 bool neap_session_reload(struct neap_session *session, struct neap_error *err)
 {
+    neap_history_clear(&session->history); /* the items' rows are renewed with it */
+    if (neap_history_load(session->target->control, &session->history, err))
+        return neap_plan_renew(&session->plan, &session->history, err);
     neap_plan_clear(&session->plan);
-    neap_history_clear(&session->history);
-    return load(session, NULL, err);
+    return false;
 }
 
 static void limit_silence(struct neap_loop *loop, int64_t limit_ms)
@@ -132,6 +134,15 @@ static bool claim(struct neap_session *session, struct neap_error *err)
     return lease_claim(session->target->control, &opts, &session->lease, err);
 }
 
+/* The lease, and then the work session on its way while the rest is made ready. */
+static bool claim_target(struct neap_session *session, struct neap_error *err)
+{
+    if (!claim(session, err))
+        return false;
+    neap_target_expect_work(session->target);
+    return true;
+}
+
 static bool mark_target(struct neap_session *session, struct neap_error *err)
 {
     const struct neap_environment *env = &session->project->env;
@@ -196,7 +207,7 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
     bool ours = (opts->bare || open_work(session, err)) &&
                 (!install || neap_history_install(session->target->control, err)) &&
-                (!lease || (claim(session, err) && mark_target(session, err) &&
+                (!lease || (claim_target(session, err) && mark_target(session, err) &&
                             neap_session_reload(session, err)));
     if (!ours)
         neap_history_explain_rights(session->target->control, err);
