@@ -99,7 +99,9 @@ static json_t *begin_fields(const struct neap_session *session,
     json_t *fields = json_object();
     neap_json_set(fields, "command", neap_json_text(opts->command));
     neap_json_set(fields, "dry_run", json_boolean(opts->dry_run));
+    neap_json_set(fields, "project", neap_json_text(session->project->dir));
     neap_json_set(fields, "environment", neap_json_text(session->project->env.name));
+    neap_json_set(fields, "environment_named", json_boolean(session->project->env.named));
     neap_json_set(fields, "address", neap_json_text(pg_address(target->control)));
     neap_json_set(fields, "database", neap_json_text(target->database));
     neap_json_set(fields, "database_user", neap_json_text(target->user));
@@ -114,8 +116,10 @@ static json_t *begin_fields(const struct neap_session *session,
     neap_json_set(fields, "who", json_incref(session->actor.fields));
     neap_json_set(fields, "reason", neap_json_text(opts->reason));
     neap_json_set(fields, "ticket", neap_json_text(opts->ticket));
-    if (session->lease != NULL)
+    if (session->lease != NULL) {
         neap_json_set(fields, "lease_token", json_integer(lease_token(session->lease)));
+        neap_json_set(fields, "lease_waited_ms", json_integer(session->lease_waited_ms));
+    }
     return fields;
 }
 
@@ -131,7 +135,10 @@ static bool claim(struct neap_session *session, struct neap_error *err)
         .ttl_ms = env->lease_ttl_ms,
         .wait_ms = env->lease_wait_ms,
     };
-    return lease_claim(session->target->control, &opts, &session->lease, err);
+    int64_t began_ms = neap_clock_ms();
+    bool claimed = lease_claim(session->target->control, &opts, &session->lease, err);
+    session->lease_waited_ms = neap_clock_ms() - began_ms;
+    return claimed;
 }
 
 /* The lease, and then the work session on its way while the rest is made ready. */

@@ -25,6 +25,7 @@ struct neap_session {
     struct neap_change change;
     bool dry_run;
     bool begun; /* run.begin is in the chain */
+    int64_t lease_waited_ms;
 };
 
 /* `change`: the target must be one that can be changed (not a standby). */
