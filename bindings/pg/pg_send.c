@@ -148,6 +148,7 @@ static void flush_in_time(struct pg_client *client, int64_t now_us)
 bool pg_hand_over(struct pg_client *client, struct pg_op *op, const struct pg_param *params)
 {
     int count = op->param_count;
+    int64_t now_us = neap_clock_us(); /* the server may have answered before libpq returns */
     int sent = count > STACK_PARAMS ? send_many(client->conn, op, params)
                                     : send_few(client->conn, op, params);
 
@@ -162,7 +163,7 @@ bool pg_hand_over(struct pg_client *client, struct pg_op *op, const struct pg_pa
         return false;
     }
     op->sent = true;
-    op->sent_us = neap_clock_us();
+    op->sent_us = now_us;
     client->unsent = op->next;
     client->unflushed_bytes += strlen(op->sql);
     for (int i = 0; i < count; i++)
@@ -170,7 +171,7 @@ bool pg_hand_over(struct pg_client *client, struct pg_op *op, const struct pg_pa
     free(op->packed);
     op->packed = NULL;
     client->unsynced = client->pipeline;
-    flush_in_time(client, op->sent_us);
+    flush_in_time(client, now_us);
     return true;
 }
 
