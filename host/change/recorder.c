@@ -133,6 +133,11 @@ static bool on_record(void *sink, const struct neap_gate_call *gate, int64_t *ca
                       struct neap_error *err)
 {
     struct neap_recorder *recorder = sink;
+    const struct neap_observer *observer = recorder->observer;
+    if (observer != NULL &&
+        !observer->statement(observer->arg, gate,
+                             recorder->first_id + (int64_t)recorder->call_count, err))
+        return false;
     if (recorder->call_count == recorder->call_capacity) {
         recorder->call_capacity = recorder->call_capacity == 0 ? 64 : recorder->call_capacity * 2;
         recorder->calls =
@@ -177,6 +182,13 @@ static void on_settle(void *sink, const struct neap_gate_result *result)
                                            .duration_us = call->duration_us,
                                            .failed = call->failed};
         recorder->on_statement(recorder->arg, &seen);
+    }
+    if (recorder->observer != NULL) {
+        struct neap_observed observed = {.call_id = result->call_id,
+                                         .row_count = call->rows,
+                                         .duration_us = call->duration_us,
+                                         .failed = call->failed};
+        recorder->observer->settled(recorder->observer->arg, &observed);
     }
     if (recorder->durable && is_refused_whole(call, result->error))
         recorder->effect_count--;

@@ -9,6 +9,7 @@
 
 #include "host/base/run.h"
 #include "host/change/audit.h"
+#include "host/change/observer.h"
 #include "host/script/source.h"
 
 /* One statement that has ended, for whoever wants to print it. Borrowed. */
@@ -28,8 +29,9 @@ struct neap_recorder {
     bool keep_text; /* for on_statement */
     void (*on_statement)(void *arg, const struct neap_statement_seen *seen);
     void *arg;
-    const struct neap_source *source; /* history keeps it: its statements need no text */
-    size_t source_file, source_at;    /* where the last statement was found in it */
+    const struct neap_observer *observer; /* borrowed; NULL: nobody looks */
+    const struct neap_source *source;     /* history keeps it: its statements need no text */
+    size_t source_file, source_at;        /* where the last statement was found in it */
     struct neap_recorder_call *calls;
     size_t call_count, call_capacity;
     int64_t first_id;                   /* of calls[0]: an id is given once in a recorder's life */
