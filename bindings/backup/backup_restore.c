@@ -171,6 +171,20 @@ bool backup_restore_beside(struct neap_loop *loop, const char *conninfo, const c
     return false;
 }
 
+bool backup_copy_enliven(struct backup_copy *copy, struct neap_error *err)
+{
+    struct neap_loop *loop = pg_loop(copy->client);
+    if (copy->server == NULL)
+        return true;
+    char *database = neap_strdup(PQdb(pg_raw(copy->client)));
+    pg_close(copy->client);
+    copy->client = NULL;
+    bool lives = scratch_private_restart(copy->server, err) &&
+                 open_client(loop, copy->server, database, "copy", &copy->client, err);
+    free(database);
+    return lives;
+}
+
 char *backup_copy_url(const struct backup_copy *copy)
 {
     if (copy->beside != NULL)

@@ -32,6 +32,9 @@ bool backup_restore_beside(struct neap_loop *loop, const char *conninfo, const c
                            const struct backup_tool *pg_restore, const struct backup *backup,
                            struct backup_copy *out, struct neap_error *err);
 const char *backup_copy_version(const struct backup_copy *copy); /* of its server: "15.20" */
+/* Has a server of the copy's own write all of its log from here on, as the target does;
+ * `client` is another one then. Beside the target there is nothing to do. */
+bool backup_copy_enliven(struct backup_copy *copy, struct neap_error *err);
 /* The way to the restored database, secrets among it; the caller frees. */
 char *backup_copy_url(const struct backup_copy *copy);
 /* Removes the copy and ends its server, also after a stop. */

@@ -30,6 +30,7 @@ struct scratch_private {
     struct scratch scratch;
     struct neap_child *server;
     struct neap_child_result result;
+    bool live; /* writes the log that a standby needs */
 };
 
 /* "p-" and what no other has; 16 characters, as a project's id. */
@@ -111,9 +112,9 @@ static bool start(struct scratch_private *private, struct neap_error *err)
                                 "-c",
                                 "synchronous_commit=off",
                                 "-c",
-                                "full_page_writes=off",
+                                private->live ? "full_page_writes=on" : "full_page_writes=off",
                                 "-c",
-                                "wal_level=minimal",
+                                private->live ? "wal_level=replica" : "wal_level=minimal",
                                 "-c",
                                 "max_wal_senders=0",
                                 "-c",
@@ -181,6 +182,15 @@ bool scratch_private_begin(struct neap_loop *loop, int major, struct scratch_pri
     return false;
 }
 
+bool scratch_private_restart(struct scratch_private *private, struct neap_error *err)
+{
+    neap_child_end(private->server);
+    private->server = NULL;
+    neap_child_result_clear(&private->result);
+    private->live = true;
+    return start(private, err) && await_ready(private, err);
+}
+
 void scratch_private_end(struct scratch_private *private)
 {
     if (private == NULL)
@@ -210,25 +220,12 @@ const char *scratch_private_said(const struct scratch_private *private)
     return neap_buffer_text(said) + (said->length > 2000 ? said->length - 2000 : 0);
 }
 
-/* Letters and digits stay, everything else is written as %XX. */
-static void add_encoded(struct neap_buffer *url, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        bool plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
-                     (*text >= '0' && *text <= '9');
-        if (plain)
-            neap_buffer_add_char(url, *text);
-        else
-            neap_buffer_add_format(url, "%%%02X", (unsigned)(unsigned char)*text);
-    }
-}
-
 char *scratch_private_url(const struct scratch_private *private, const char *database)
 {
     struct neap_buffer url = {0};
     neap_buffer_add_text(&url, "postgresql:///");
-    add_encoded(&url, database);
+    neap_buffer_add_encoded(&url, database);
     neap_buffer_add_text(&url, "?user=postgres&host=");
-    add_encoded(&url, private->scratch.place.dir);
+    neap_buffer_add_encoded(&url, private->scratch.place.dir);
     return neap_buffer_take(&url);
 }

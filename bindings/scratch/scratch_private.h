@@ -15,6 +15,9 @@ struct scratch_private;
  * installed. Errors as scratch_start. */
 bool scratch_private_begin(struct neap_loop *loop, int major, struct scratch_private **out,
                            struct neap_error *err);
+/* Stops it and starts it again with the write-ahead log of a server that lives: until then
+ * rows that come with their table are not in it. Nobody may be connected. */
+bool scratch_private_restart(struct scratch_private *private, struct neap_error *err);
 /* Ends the server and removes its files, also after a stop. NULL is allowed. */
 void scratch_private_end(struct scratch_private *private);
 

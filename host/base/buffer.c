@@ -4,6 +4,7 @@
  */
 #include "host/base/buffer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,18 @@ void neap_buffer_add_vformat(struct neap_buffer *buffer, const char *format, va_
 
     neap_buffer_add_text(buffer, text);
     free(text);
+}
+
+void neap_buffer_add_encoded(struct neap_buffer *buffer, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        bool plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+                     (*text >= '0' && *text <= '9');
+        if (plain)
+            neap_buffer_add_char(buffer, *text);
+        else
+            neap_buffer_add_format(buffer, "%%%02X", (unsigned)(unsigned char)*text);
+    }
 }
 
 const char *neap_buffer_text(const struct neap_buffer *buffer)

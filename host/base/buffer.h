@@ -19,6 +19,8 @@ void neap_buffer_add_text(struct neap_buffer *buffer, const char *text);
 void neap_buffer_add_char(struct neap_buffer *buffer, char c);
 void neap_buffer_add_format(struct neap_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* As part of a URI: letters and digits stay, everything else is written as %XX. */
+void neap_buffer_add_encoded(struct neap_buffer *buffer, const char *text);
 void neap_buffer_add_vformat(struct neap_buffer *buffer, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 /* The text, never NULL; borrowed. */

@@ -14,7 +14,7 @@
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
-#include "host/report/report_store.h"
+#include "host/base/path.h"
 
 static bool start_scratch(struct neap_cli *cli, struct neap_error *err)
 {
@@ -84,6 +84,18 @@ bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const
     return false;
 }
 
+char *cli_store(const struct neap_cli *cli)
+{
+    if (cli->opt.to == NULL && cli->project.env.backup_dir != NULL)
+        return neap_strdup(cli->project.env.backup_dir);
+    if (cli->opt.to == NULL)
+        return neap_path_join(cli->project.state_dir, "backups");
+    char *resolved = realpath(cli->opt.to, NULL);
+    char *dir = neap_strdup(resolved == NULL ? cli->opt.to : resolved);
+    free(resolved);
+    return dir;
+}
+
 bool cli_need_reason(struct neap_cli *cli, struct neap_error *err)
 {
     if (cli->opt.reason != NULL && cli->opt.reason[0] != '\0')
@@ -110,11 +122,7 @@ int cli_end(struct neap_cli *cli, struct neap_session *session, int exit_status,
     bool failed = err->code != NEAP_OK;
     if (failed)
         exit_status = neap_error_exit_status(err);
-    char *identity = session->begun ? neap_strdup(session->target->identity) : NULL;
     bool kept = neap_session_end(session, exit_status, err);
-    if (identity != NULL)
-        neap_report_keep(cli->project.state_dir, identity, cli->run.id);
-    free(identity);
     if (!kept && failed)
         neap_log(NEAP_LOG_ERROR, "audit.incomplete",
                  "the end of this run could not be written to the journal");

@@ -23,6 +23,9 @@ bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const
                  struct neap_error *err);
 /* --reason where it must be given. */
 bool cli_need_reason(struct neap_cli *cli, struct neap_error *err);
+/* Where the backups are: --to, else the environment's directory, else with the journal.
+ * Absolute where it exists, so that a manifest's path holds. The caller frees. */
+char *cli_store(const struct neap_cli *cli);
 /* environment, database, server: the fields every document about a target has.
  * New reference. */
 json_t *cli_target_json(const struct neap_session *session);

@@ -15,20 +15,6 @@
 
 #define JOBS_MAX 64
 
-/* The store: --to, else the environment's, else with the journal. Absolute, so that a
- * manifest's path holds. */
-static char *store_of(const struct neap_cli *cli)
-{
-    if (cli->opt.to == NULL && cli->project.env.backup_dir != NULL)
-        return neap_strdup(cli->project.env.backup_dir);
-    if (cli->opt.to == NULL)
-        return neap_path_join(cli->project.state_dir, "backups");
-    char *resolved = realpath(cli->opt.to, NULL);
-    char *dir = neap_strdup(resolved == NULL ? cli->opt.to : resolved);
-    free(resolved);
-    return dir;
-}
-
 /* No deadline but the one that is given: a backup takes as long as it takes. */
 static bool read_timeout(const struct neap_cli *cli, int64_t *out, struct neap_error *err)
 {
@@ -106,7 +92,7 @@ int cmd_backup_create(struct neap_cli *cli)
     memset(&session, 0, sizeof session);
     if (cli_arguments(cli, 0, 0, &err) && read_create(cli, &opts, &err) &&
         cli_look(cli, &session, false, &err)) {
-        opts.dir = dir = store_of(cli);
+        opts.dir = dir = cli_store(cli);
         body = cli_target_json(&session);
         if (neap_proof_create(&session, &opts, &made, &err)) {
             neap_json_set(body, "backup", backup_json(&made));
@@ -149,7 +135,7 @@ int cmd_backup_list(struct neap_cli *cli)
     size_t count = 0;
     if (!cli_arguments(cli, 0, 0, &err) || !cli_need_project(cli, &err))
         return cli_fail(cli, &err);
-    char *dir = store_of(cli);
+    char *dir = cli_store(cli);
     bool listed = backup_list(dir, &backups, &count, &err);
     if (listed) {
         json_t *body = json_object(), *list = json_array();
@@ -231,7 +217,7 @@ int cmd_backup_show(struct neap_cli *cli)
     struct backup backup = {0};
     if (!cli_arguments(cli, 1, 1, &err) || !cli_need_project(cli, &err))
         return cli_fail(cli, &err);
-    char *dir = store_of(cli);
+    char *dir = cli_store(cli);
     bool found = backup_find(dir, cli->argv[0], NULL, &backup, &err);
     if (found) {
         json_t *body = json_object();
@@ -285,7 +271,7 @@ int cmd_backup_verify(struct neap_cli *cli)
     if (!cli_arguments(cli, 0, 1, &err) || !read_verify(cli, &opts, &err) ||
         !(opts.on_target ? cli_need_target(cli, &err) : cli_need_project(cli, &err)))
         return cli_fail(cli, &err);
-    char *dir = store_of(cli);
+    char *dir = cli_store(cli);
     const char *environment = cli->project.has_env ? cli->project.env.name : NULL;
     bool good = backup_find(dir, cli->argc > 0 ? cli->argv[0] : NULL, environment, &backup, &err);
     json_t *body = json_object();

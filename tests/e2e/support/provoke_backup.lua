@@ -73,6 +73,13 @@ local function missing_role(p)
   return r
 end
 
+local function rehearsed(up)
+  return function(p)
+    p:write_sql("0001_x.sql", up)
+    return p:neap "rehearse --from live-schema --json"
+  end
+end
+
 return {
   ["backup.unknown"] = {
     { run = function(p) return p:neap "backup show 2020 --json" end, says = "there is no backup",
@@ -133,6 +140,25 @@ return {
         insert into t values (1);
         create or replace function f(int) returns int language sql immutable as 'select 2']],
       says = { "is not what was backed up", "public.t" }, hint = "neap backup create", at = false },
+  },
+  ["rehearsal.failed"] = {
+    { run = rehearsed("create table t (id int);\nselect * from nowhere"),
+      says = { "migration 0001 failed on the copy", "nowhere" }, hint = "neap rehearse",
+      at = "migrations/0001_x.sql:6", position = 15 },
+  },
+  ["rehearsal.down"] = {
+    { run = rehearsed "create table t (id int)", says = "+ column public.t.id",
+      hint = "neap help rehearsal", at = "migrations/0001_x.sql" },
+  },
+  ["rehearsal.copy"] = {
+    { run = function(p)
+        p:write_table("0001", "a")
+        create(p)
+        p:expect "up"
+        p:write_table("0002", "b")
+        return p:neap "rehearse --json"
+      end, says = "is applied on the target and pending on the copy", hint = "neap backup create",
+      at = false },
   },
   ["backup.unproved"] = {
     { run = verified("create table t (id int)", nil, " --kind data"), says = "no schema",
