@@ -37,6 +37,15 @@ struct pg_open_opts {
  * is up. */
 bool pg_open(struct neap_loop *loop, const struct pg_open_opts *opts, struct pg_client **out,
              struct neap_error *err);
+/* pg_open in two halves: what else the loop waits for meanwhile, this does not cost.
+ * `first_sql` (static, without parameters) goes out as soon as there is a session. Never
+ * fails: whatever went wrong, the second half tries again and tells. The client is good
+ * for nothing but pg_open_end, with the same opts, and pg_close. */
+struct pg_client *pg_open_begin(struct neap_loop *loop, const struct pg_open_opts *opts,
+                                const char *first_sql);
+/* Waits; *first is the answer, the caller's. False: the client is closed. */
+bool pg_open_end(struct pg_client *client, const struct pg_open_opts *opts, struct pg_op **first,
+                 struct neap_error *err);
 /* Closes at once, whatever is in flight: statements end with db.lost, their
  * callbacks are not called. Before neap_loop_close. NULL is allowed. Does not
  * wait. Ops that are owned stay valid until pg_op_free. */

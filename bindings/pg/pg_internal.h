@@ -80,7 +80,10 @@ struct pg_client {
     int op_count;
     size_t unflushed_bytes; /* given to libpq since its output was last empty */
     int64_t flushed_us;     /* when a statement last went out at once */
-    bool connecting, connect_ended;
+    bool connecting, connect_ended, ready;
+    int64_t begun_ms, give_up_ms; /* this attempt to connect, all of them */
+    const char *first_sql;        /* of pg_open_begin, or NULL */
+    struct pg_op *first;          /* it was sent; taken by pg_open_end */
     bool pipeline;
     bool unsynced;   /* a statement was sent after the last sync */
     bool want_write; /* libpq holds output that the socket did not take */

@@ -114,6 +114,24 @@ static void set_address(struct pg_client *client)
                                   or_default(PQuser(client->conn)));
 }
 
+static bool send_first(struct pg_client *client, struct neap_error *err)
+{
+    struct pg_statement statement = {.sql = client->first_sql, .call_id = -1};
+
+    return pg_send(client, &statement, &client->first, err);
+}
+
+/* Nobody may wait for it yet: what is asked first goes out at once. */
+static bool make_ready(struct pg_client *client)
+{
+    PQsetErrorVerbosity(client->conn, PQERRORS_DEFAULT);
+    client->connecting = false;
+    client->ready = PQsetnonblocking(client->conn, 1) == 0 && pg_watch(client, UV_READABLE);
+    if (client->ready && client->first_sql)
+        send_first(client, NULL);
+    return client->ready;
+}
+
 void pg_connect_step(struct pg_client *client)
 {
     pg_unwatch(client);
@@ -133,6 +151,11 @@ void pg_connect_step(struct pg_client *client)
         client->connect_ended = true;
         break;
     }
+    if (!client->connect_ended)
+        return;
+    set_address(client); /* the host that answered, or the last that did not */
+    if (PQstatus(client->conn) == CONNECTION_OK)
+        make_ready(client);
 }
 
 static bool has_connected(void *arg)
@@ -151,43 +174,9 @@ static int64_t limit_ms(struct pg_client *client, const struct pg_open_opts *opt
     return seconds > 0 ? seconds * 1000 : CONNECT_TIMEOUT_MS;
 }
 
-static bool wait_connected(struct pg_client *client, int64_t timeout_ms, struct neap_error *err)
-{
-    char *what = neap_format("%s to accept a connection", client->address);
-    struct neap_wait wait = {
-        .done = has_connected,
-        .arg = client,
-        .deadline_ms = neap_clock_deadline_ms(timeout_ms),
-        .what = what,
-    };
-    struct neap_error stop = {0};
-
-    /* A new socket counts as writable once; only then is libpq asked. */
-    client->connecting = true;
-    client->connect_ended = !pg_watch(client, UV_WRITABLE);
-    bool ended = neap_loop_wait(client->loop, &wait, &stop);
-
-    pg_unwatch(client);
-    client->connecting = false;
-    free(what);
-    bool stopped = !ended && !neap_run_check(neap_loop_run(client->loop), err);
-
-    neap_error_clear(&stop);
-    if (stopped)
-        return false;
-    set_address(client); /* the host that answered, or the last that did not */
-    if (ended && PQstatus(client->conn) == CONNECTION_OK)
-        return true;
-    if (ended)
-        pg_connect_failed(client, err);
-    else
-        pg_connect_silent(client, timeout_ms, err);
-    return false;
-}
-
-/* *give_up_ms: 0 at the first attempt, which sets it for all. */
-static bool connect_client(struct pg_client *client, const struct pg_open_opts *opts,
-                           int64_t *give_up_ms, struct neap_error *err)
+/* The first attempt says until when all of them are made. */
+static bool start_connect(struct pg_client *client, const struct pg_open_opts *opts,
+                          struct neap_error *err)
 {
     redact_uri(opts->conninfo);
     client->conn = begin_connect(opts);
@@ -205,19 +194,51 @@ static bool connect_client(struct pg_client *client, const struct pg_open_opts *
         pg_connect_failed(client, err);
         return false;
     }
-    int64_t left_ms = *give_up_ms - neap_clock_ms();
+    client->begun_ms = neap_clock_ms();
+    if (client->give_up_ms == 0)
+        client->give_up_ms = neap_clock_deadline_ms(limit_ms(client, opts));
+    /* A new socket counts as writable once; only then is libpq asked. */
+    client->connecting = true;
+    client->connect_ended = !pg_watch(client, UV_WRITABLE);
+    return true;
+}
 
-    if (*give_up_ms == 0) {
-        left_ms = limit_ms(client, opts);
-        *give_up_ms = neap_clock_deadline_ms(left_ms);
-    }
-    if (!wait_connected(client, left_ms, err))
-        return false;
-    PQsetErrorVerbosity(client->conn, PQERRORS_DEFAULT);
-    if (PQsetnonblocking(client->conn, 1) == 0 && pg_watch(client, UV_READABLE))
+static bool wait_connected(struct pg_client *client, struct neap_error *err)
+{
+    char *what = neap_format("%s to accept a connection", client->address);
+    struct neap_wait wait = {
+        .done = has_connected,
+        .arg = client,
+        .deadline_ms = client->give_up_ms,
+        .what = what,
+    };
+    struct neap_error stop = {0};
+    bool ended = neap_loop_wait(client->loop, &wait, &stop);
+
+    free(what);
+    neap_error_clear(&stop);
+    if (client->ready)
         return true;
-    neap_error_set(err, NEAP_ERR_DB_CONNECT, "the socket of %s cannot be watched", client->address);
+    pg_unwatch(client);
+    client->connecting = false;
+    if (!ended && !neap_run_check(neap_loop_run(client->loop), err))
+        return false;
+    if (!ended)
+        pg_connect_silent(client, client->give_up_ms - client->begun_ms, err);
+    else if (PQstatus(client->conn) == CONNECTION_OK)
+        neap_error_set(err, NEAP_ERR_DB_CONNECT, "the socket of %s cannot be watched",
+                       client->address);
+    else
+        pg_connect_failed(client, err);
     return false;
+}
+
+static bool connect_client(struct pg_client *client, const struct pg_open_opts *opts,
+                           struct neap_error *err)
+{
+    bool begun = client->connecting || client->ready;
+
+    return (begun || start_connect(client, opts, err)) && wait_connected(client, err);
 }
 
 /* False: the refusal in `err` stands, or a stop came and is in `err` now. */
@@ -243,22 +264,21 @@ static bool wait_for_room(struct pg_client *client, int64_t pause_ms, int64_t gi
 static bool connect_in_time(struct pg_client *client, const struct pg_open_opts *opts,
                             struct neap_error *err)
 {
-    int64_t give_up_ms = 0;
     int64_t pause_ms = FULL_PAUSE_FIRST_MS;
     struct neap_error full = {0};
 
-    while (!connect_client(client, opts, &give_up_ms, err)) {
+    while (!connect_client(client, opts, err)) {
         bool is_full = client->conn && pg_connect_is_full(client);
 
         if (is_full) {
             neap_error_clear(&full);
             neap_error_copy(&full, err);
         } else if (full.code != NEAP_OK && err->code == NEAP_ERR_DB_CONNECT &&
-                   neap_clock_ms() >= give_up_ms) {
+                   neap_clock_ms() >= client->give_up_ms) {
             neap_error_clear(err); /* the last try had no time left to be refused in */
             neap_error_move(err, &full);
         }
-        if (!is_full || !wait_for_room(client, pause_ms, give_up_ms, err)) {
+        if (!is_full || !wait_for_room(client, pause_ms, client->give_up_ms, err)) {
             neap_error_clear(&full);
             return false;
         }
@@ -270,14 +290,52 @@ static bool connect_in_time(struct pg_client *client, const struct pg_open_opts 
     return true;
 }
 
-bool pg_open(struct neap_loop *loop, const struct pg_open_opts *opts, struct pg_client **out,
-             struct neap_error *err)
+static struct pg_client *new_client(struct neap_loop *loop, const struct pg_open_opts *opts)
 {
     struct pg_client *client = neap_alloc(sizeof *client);
 
-    *out = NULL;
     client->loop = loop;
     client->name = neap_strdup(opts->name ? opts->name : "database");
+    return client;
+}
+
+struct pg_client *pg_open_begin(struct neap_loop *loop, const struct pg_open_opts *opts,
+                                const char *first_sql)
+{
+    struct pg_client *client = new_client(loop, opts);
+
+    client->first_sql = first_sql;
+    if (!start_connect(client, opts, NULL)) { /* pg_open_end tries again, and tells */
+        PQfinish(client->conn);
+        client->conn = NULL;
+    }
+    return client;
+}
+
+bool pg_open_end(struct pg_client *client, const struct pg_open_opts *opts, struct pg_op **first,
+                 struct neap_error *err)
+{
+    bool opened = neap_run_check(neap_loop_run(client->loop), err) &&
+                  connect_in_time(client, opts, err) &&
+                  (client->first || send_first(client, err)) && pg_wait(client, client->first, err);
+
+    if (!opened) {
+        pg_close(client);
+        return false;
+    }
+    neap_log(NEAP_LOG_DEBUG, "db.connect", "%s: connected to %s (backend %d)", client->name,
+             client->address, PQbackendPID(client->conn));
+    *first = client->first;
+    client->first = NULL;
+    return true;
+}
+
+bool pg_open(struct neap_loop *loop, const struct pg_open_opts *opts, struct pg_client **out,
+             struct neap_error *err)
+{
+    struct pg_client *client = new_client(loop, opts);
+
+    *out = NULL;
     if (!neap_run_check(neap_loop_run(loop), err) || !connect_in_time(client, opts, err)) {
         pg_close(client);
         return false;
@@ -306,6 +364,8 @@ void pg_close(struct pg_client *client)
         }
         pg_op_end(client, op);
     }
+    pg_op_free(client->first);
+    client->first = NULL;
     pg_unwatch(client);
     neap_timer_end(client->dropped);
     client->lost = true;

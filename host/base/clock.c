@@ -102,6 +102,44 @@ void neap_clock_utc_of(int64_t at_us, char text[NEAP_UTC_SIZE])
     put(text + 26, of_day % 1000000, 6);
 }
 
+/* Of a date of that calendar: the other way of date_of. */
+static int64_t day_of(int64_t year, int64_t month, int64_t day_of_month)
+{
+    int64_t since = year - (month <= 2); /* years end with February */
+    int64_t era = since / 400, year_of_era = since % 400;
+    int64_t march = month > 2 ? month - 3 : month + 9;
+    int64_t of_year = (153 * march + 2) / 5 + day_of_month - 1;
+
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year -
+           719468;
+}
+
+/* Takes `digits` of them at *at and what ends them. */
+static bool take(const char **at, int digits, char end, int64_t *out)
+{
+    for (*out = 0; digits > 0; digits--, (*at)++) {
+        if (**at < '0' || **at > '9')
+            return false;
+        *out = *out * 10 + (**at - '0');
+    }
+    return *(*at)++ == end;
+}
+
+bool neap_clock_utc_parse(const char *text, int64_t *out_us)
+{
+    int64_t year, month, day, hour, minute, second, us;
+    bool is_one = take(&text, 4, '-', &year) && take(&text, 2, '-', &month) &&
+                  take(&text, 2, 'T', &day) && take(&text, 2, ':', &hour) &&
+                  take(&text, 2, ':', &minute) && take(&text, 2, '.', &second) &&
+                  take(&text, 6, 'Z', &us) && *text == '\0' && year > 0 && month > 0 &&
+                  month <= 12 && day > 0;
+
+    if (is_one)
+        *out_us =
+            day_of(year, month, day) * DAY_US + ((hour * 60 + minute) * 60 + second) * 1000000 + us;
+    return is_one;
+}
+
 void neap_clock_utc(char text[NEAP_UTC_SIZE])
 {
     struct timespec now;
@@ -245,4 +283,15 @@ void neap_duration_text(int64_t duration_ms, char text[NEAP_DURATION_SIZE])
     else
         snprintf(text, NEAP_DURATION_SIZE, "%" PRId64 " d %d h", seconds / 86400,
                  (int)(seconds / 3600 % 24));
+}
+
+void neap_size_text(int64_t bytes, char text[NEAP_SIZE_SIZE])
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+    double size = (double)bytes;
+    size_t unit = 0;
+
+    for (; size >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
+        size /= 1024;
+    (void)snprintf(text, NEAP_SIZE_SIZE, unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
 }

@@ -25,6 +25,9 @@ void neap_clock_utc(char text[NEAP_UTC_SIZE]);
 /* The same of a moment in microseconds since 1970; years 1 to 9999, else the nearest. */
 void neap_clock_utc_of(int64_t at_us, char text[NEAP_UTC_SIZE]);
 
+/* The moment of such a text, in microseconds since 1970; false where it is none. */
+bool neap_clock_utc_parse(const char *text, int64_t *out_us);
+
 /* "500ms", "30s", "2min", "1h", "7d", also "1h30min"; a bare number is refused
  * (usage.arguments) because it does not say its unit; "0" alone is accepted.
  * At most NEAP_DURATION_MAX_MS, where PostgreSQL's own timeouts end (int4 milliseconds).
@@ -41,5 +44,8 @@ bool neap_size_parse(const char *text, const char *name, int64_t *out_bytes,
 #define NEAP_DURATION_SIZE 32
 /* For people: "340 ms", "2.1 s", "3 min 5 s". */
 void neap_duration_text(int64_t duration_ms, char text[NEAP_DURATION_SIZE]);
+#define NEAP_SIZE_SIZE 24
+/* For people: "34.5 MB". */
+void neap_size_text(int64_t bytes, char text[NEAP_SIZE_SIZE]);
 
 #endif

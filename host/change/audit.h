@@ -123,7 +123,18 @@ void neap_audit_report_clear(struct neap_audit_report *report);
 bool neap_audit_read(const char *state_dir, const char *identity, const char *run_id,
                      bool (*fn)(void *arg, const char *hash, const json_t *event), void *arg,
                      struct neap_error *err);
-/* The same, and the events of runs that were made elsewhere from the target's copy,
+/* The same, of the end of the journal alone (0: all of it): what just ended stands there. */
+struct neap_audit_reading {
+    const char *state_dir, *identity, *run_id;
+    bool (*fn)(void *arg, const char *hash, const json_t *event);
+    void *arg;
+};
+bool neap_audit_read_tail(const struct neap_audit_reading *reading, int64_t tail_bytes,
+                          struct neap_error *err);
+/* The journals of a state directory, whatever targets they are of: each name stands for the
+ * identity in the functions here. NULL-terminated; the caller frees the names and the list. */
+char **neap_audit_journals(const char *state_dir);
+/* neap_audit_read, and the events of runs that were made elsewhere from the target's copy,
  * put in by their time between the runs of the journal. `where`: state_dir,
  * identity and control (NULL: no schema neap there); the rest is not looked at. */
 bool neap_audit_gather(const struct neap_audit_verify_opts *where, const char *run_id,

@@ -3,6 +3,7 @@
  * Reads the journal without the lock: a reader must never hold up a run. What
  * is appended meanwhile may be seen or not; a line is written by one write().
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -161,18 +162,27 @@ struct event_reader {
     bool ended; /* by fn */
 };
 
+/* Without parsing it, as nearly all of a long journal is other runs'. */
+static bool is_of(const struct neap_journal_line *line, const char *run_id)
+{
+    const char *run = NULL;
+    size_t length = 0;
+    int64_t seq = 0;
+    return run_id == NULL ||
+           (neap_journal_run_seq(line->bytes, line->length, &run, &length, &seq) &&
+            strlen(run_id) == length && memcmp(run, run_id, length) == 0);
+}
+
 /* Lines that cannot be parsed are verify's to report. */
 static bool on_line(void *arg, const struct neap_journal_line *line, struct neap_error *err)
 {
     struct event_reader *reader = arg;
     (void)err;
-    if (reader->ended || line->length <= BODY_AT)
+    if (reader->ended || line->length <= BODY_AT || !is_of(line, reader->run_id))
         return true;
     json_t *json = json_loadb(line->bytes + BODY_AT, line->length - BODY_AT, 0, NULL);
     const char *run = json_string_value(json_object_get(json, "run"));
-    bool wanted = run != NULL && strcmp(run, NEAP_JOURNAL_RUN) != 0 &&
-                  (reader->run_id == NULL || strcmp(run, reader->run_id) == 0);
-    if (wanted) {
+    if (run != NULL && strcmp(run, NEAP_JOURNAL_RUN) != 0) {
         char hash[NEAP_HASH_HEX_SIZE] = "";
         memcpy(hash, line->bytes, NEAP_HASH_HEX_SIZE - 1);
         reader->ended = !reader->fn(reader->arg, hash, json);
@@ -181,11 +191,48 @@ static bool on_line(void *arg, const struct neap_journal_line *line, struct neap
     return true;
 }
 
+bool neap_audit_read_tail(const struct neap_audit_reading *reading, int64_t tail_bytes,
+                          struct neap_error *err)
+{
+    struct event_reader events = {
+        .run_id = reading->run_id, .fn = reading->fn, .arg = reading->arg};
+    struct neap_journal_reader reader = {.line = on_line, .arg = &events, .tail_bytes = tail_bytes};
+    return neap_journal_read(reading->state_dir, reading->identity, &reader, err);
+}
+
 bool neap_audit_read(const char *state_dir, const char *identity, const char *run_id,
                      bool (*fn)(void *arg, const char *hash, const json_t *event), void *arg,
                      struct neap_error *err)
 {
-    struct event_reader events = {.run_id = run_id, .fn = fn, .arg = arg};
-    struct neap_journal_reader reader = {.line = on_line, .arg = &events};
-    return neap_journal_read(state_dir, identity, &reader, err);
+    struct neap_audit_reading reading = {
+        .state_dir = state_dir, .identity = identity, .run_id = run_id, .fn = fn, .arg = arg};
+    return neap_audit_read_tail(&reading, 0, err);
+}
+
+/* "7301-16384.jsonl", and neither a closed segment of it nor its lock. */
+static size_t journal_length(const char *name)
+{
+    size_t length = strcspn(name, ".");
+    return strcmp(name + length, ".jsonl") == 0 ? length : 0;
+}
+
+char **neap_audit_journals(const char *state_dir)
+{
+    char *path = neap_path_join(state_dir, "journal");
+    char **names = neap_alloc(sizeof *names);
+    size_t count = 0;
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        size_t length = journal_length(entry->d_name);
+        if (length == 0)
+            continue;
+        names = neap_realloc(names, (count + 2) * sizeof *names);
+        names[count++] = neap_strndup(entry->d_name, length);
+        names[count] = NULL;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    free(path);
+    return names;
 }

@@ -111,6 +111,8 @@ static bool record(struct walk *walk, size_t index, const char *state, struct ne
     char *event = neap_format("step.%s", state);
     neap_json_set(fields, "step", neap_json_text(walk->def->steps[index].name));
     neap_json_set(fields, "index", json_integer((json_int_t)index));
+    if (walk->def->steps[index].irreversible != NULL)
+        neap_json_set(fields, "irreversible", neap_json_text(walk->def->steps[index].irreversible));
     neap_audit_add(change->audit, event, fields);
     free(event);
     char *id = neap_strdup(walk->unit->id);

@@ -67,23 +67,52 @@ static const char *conninfo_of(const struct neap_environment *env, const char *n
     return own != NULL ? own : env->url;
 }
 
-/* Scripts and pg_stat_activity know a run by this name; a takeover of the lease
- * waits for sessions that carry it. */
-static bool open_session(struct neap_target *target, const char *name, struct pg_client **out,
-                         struct neap_error *err)
+/* Scripts and pg_stat_activity know a run by `application`; a takeover of the lease waits
+ * for sessions that carry it. The caller frees it. */
+static struct pg_open_opts session_opts(const struct neap_target *target, const char *name,
+                                        char **application)
 {
     const struct neap_environment *env = target->env;
-    struct neap_run *run = neap_loop_run(target->loop);
-    char *application = neap_format("neap:%s", run->id);
-    struct pg_open_opts opts = {
+    *application = neap_format("neap:%s", neap_loop_run(target->loop)->id);
+    return (struct pg_open_opts){
         .conninfo = conninfo_of(env, name),
-        .application_name = application,
+        .application_name = *application,
         .timeout_ms = env->connect_timeout_ms,
         .name = name,
     };
-    bool opened = pg_open(target->loop, &opts, out, err);
+}
+
+/* *look: what sql_look answered, the caller's. */
+static bool open_session(struct neap_target *target, const char *name, struct pg_client **out,
+                         struct pg_op **look, struct neap_error *err)
+{
+    char *application = NULL;
+    struct pg_open_opts opts = session_opts(target, name, &application);
+    struct pg_client *client = is_work(name) ? target->opening : NULL;
+    bool begun = client != NULL;
+    target->opening = begun ? NULL : target->opening;
+    if (!begun)
+        client = pg_open_begin(target->loop, &opts, sql_look);
+    bool opened = pg_open_end(client, &opts, look, err);
+    if (!opened && begun && err->code == NEAP_ERR_DB_LOST) { /* while nobody used it */
+        neap_error_clear(err);
+        client = pg_open_begin(target->loop, &opts, sql_look);
+        opened = pg_open_end(client, &opts, look, err);
+    }
     free(application);
+    if (opened)
+        *out = client;
     return opened;
+}
+
+void neap_target_expect_work(struct neap_target *target)
+{
+    if (target->work != NULL || target->opening != NULL)
+        return;
+    char *application = NULL;
+    struct pg_open_opts opts = session_opts(target, "work", &application);
+    target->opening = pg_open_begin(target->loop, &opts, sql_look);
+    free(application);
 }
 
 static bool check_pin(const struct neap_target *target, struct neap_error *err)
@@ -202,8 +231,7 @@ bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env
     target->env = env;
     target->change = change;
     struct pg_op *op = NULL;
-    bool looked = open_session(target, "control", &target->control, err) &&
-                  pg_exec_text(target->control, sql_look, 0, NULL, &op, err);
+    bool looked = open_session(target, "control", &target->control, &op, err);
     if (looked && pg_rows(op) != 1) {
         neap_error_set(err, NEAP_ERR_INTERNAL_BUG, "the look at the target gave %d rows",
                        pg_rows(op));
@@ -292,10 +320,9 @@ bool neap_target_session(struct neap_target *target, const char *name, struct pg
 {
     struct pg_client *client = NULL;
     struct pg_op *op = NULL;
-    if (!open_session(target, name, &client, err))
+    if (!open_session(target, name, &client, &op, err))
         return false;
-    bool good = pg_exec_text(client, sql_look, 0, NULL, &op, err) &&
-                check_same(target, client, op, err) &&
+    bool good = check_same(target, client, op, err) &&
                 (!is_work(name) || keep_work(target, client, op, err)) &&
                 (!is_backup(name) || check_direct(client, op, err));
     pg_op_free(op);
@@ -325,6 +352,7 @@ void neap_target_close(struct neap_target *target)
 {
     if (target == NULL)
         return;
+    pg_close(target->opening);
     pg_close(target->work);
     pg_close(target->control);
     free(target->system_identifier);

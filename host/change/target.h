@@ -15,8 +15,9 @@ struct neap_target {
     struct neap_loop *loop;
     const struct neap_environment *env; /* borrowed */
     struct pg_client *control;
-    struct pg_client *work; /* NULL until neap_target_work */
-    bool tidy;              /* nothing in `work` is but as a new session has it */
+    struct pg_client *work;    /* NULL until neap_target_work */
+    struct pg_client *opening; /* of neap_target_expect_work; NULL: none */
+    bool tidy;                 /* nothing in `work` is but as a new session has it */
     char *system_identifier;
     char *database;
     char *user;           /* of the control session */
@@ -39,6 +40,9 @@ struct neap_target {
  * and policy.refused (superuser on a protected environment). */
 bool neap_target_open(struct neap_loop *loop, const struct neap_environment *env, bool change,
                       struct neap_target **out, struct neap_error *err);
+/* `work` will be asked for soon: begins to open it, and does not wait. For who has the
+ * lease alone: runs that wait for it should not take two of the server's sessions. */
+void neap_target_expect_work(struct neap_target *target);
 /* Makes sure that `work` is a live session on the same server: opens it when it
  * is not there or was lost. target.wrong when it leads elsewhere; db.pooler and
  * policy.refused as neap_target_open, for its own address and role. */

@@ -160,14 +160,16 @@ static bool run_body(struct neap_tx *tx, const struct neap_unit *unit, struct ne
     return done;
 }
 
-static void record_failure(struct neap_change *change, const struct neap_unit *unit, int attempt,
-                           const struct neap_error *cause)
+static void record_failure(struct neap_change *change, const struct neap_unit *unit,
+                           const struct neap_outcome *outcome, const struct neap_error *cause)
 {
     neap_recorder_flush(&change->recorder);
     neap_tx_record_failover(change);
     json_t *fields = neap_unit_fields(unit);
-    neap_json_set(fields, "attempt_number", json_integer(attempt));
+    neap_json_set(fields, "attempt_number", json_integer(outcome->attempts));
+    neap_json_set(fields, "duration_ms", json_integer(outcome->duration_ms));
     neap_json_set(fields, "error", neap_json_error(cause));
+    neap_json_set(fields, "waited_ms", json_integer(neap_watch_take_waited_ms(change->watch)));
     neap_json_set(fields, "blockers", neap_watch_blockers_json(change->watch));
     neap_audit_add(change->audit, "step.failed", fields);
     if (!neap_tx_publish(change, NULL))
@@ -184,7 +186,7 @@ static bool confirm_earlier(struct neap_change *change, struct neap_outcome *out
     if (change->pending == NULL)
         return true;
     struct neap_unit earlier = change->pending->unit;
-    int attempts = change->pending->outcome.attempts;
+    struct neap_outcome earlier_outcome = change->pending->outcome;
     bool confirmed = neap_commit_confirm(change, &cause);
     if (!confirmed) {
         neap_error_clear(err);
@@ -192,10 +194,29 @@ static bool confirm_earlier(struct neap_change *change, struct neap_outcome *out
         outcome->earlier = true;
         outcome->again = neap_unit_is_retryable(err);
         outcome->unchanged = err->code != NEAP_ERR_COMMIT_UNKNOWN;
-        record_failure(change, &earlier, attempts, err);
+        record_failure(change, &earlier, &earlier_outcome, err);
     }
     neap_error_clear(&cause);
     return confirmed;
+}
+
+/* What is about to be committed, and what it took. */
+static void add_commit(const struct neap_tx *tx, const struct neap_unit *unit,
+                       const struct neap_script_def *def, const struct neap_history_entry *entry,
+                       const struct neap_outcome *outcome)
+{
+    const struct neap_step_def *step = &def->steps[0];
+    json_t *fields = neap_unit_fields(unit);
+    neap_recorder_flush(&tx->change->recorder);
+    neap_json_set(fields, "attempt", neap_json_text(tx->attempt.uuid));
+    neap_json_set(fields, "xid", neap_json_text(tx->xid));
+    neap_json_set(fields, "attempt_number", json_integer(outcome->attempts));
+    neap_json_set(fields, "duration_ms", json_integer(entry->duration_ms));
+    neap_json_set(fields, "statement_count", json_integer(outcome->statements));
+    neap_json_set(fields, "row_count", json_integer(outcome->rows));
+    neap_json_set(fields, "unverified", neap_json_text(step->unverified));
+    neap_json_set(fields, "irreversible", neap_json_text(step->irreversible));
+    neap_audit_add(tx->change->audit, "step.commit", fields);
 }
 
 /* Records and COMMIT. */
@@ -204,11 +225,6 @@ static bool end_transaction(struct neap_tx *tx, const struct neap_unit *unit,
                             struct neap_error *err)
 {
     struct neap_change *change = tx->change;
-    neap_recorder_flush(&change->recorder);
-    json_t *fields = neap_unit_fields(unit);
-    neap_json_set(fields, "attempt", neap_json_text(tx->attempt.uuid));
-    neap_json_set(fields, "xid", neap_json_text(tx->xid));
-    neap_audit_add(change->audit, "step.commit", fields);
     if (!neap_tx_record(tx, entry, err) || !neap_commit_send(tx, err))
         return false;
     outcome->unconfirmed = neap_commit_may_wait(change, unit);
@@ -239,6 +255,7 @@ static bool try_transaction(struct neap_change *change, const struct neap_unit *
     done = confirm_earlier(change, outcome, err) && done;
     if (done) {
         entry.duration_ms = neap_clock_ms() - began_ms;
+        add_commit(&tx, unit, def, &entry, outcome);
         done = end_transaction(&tx, unit, &entry, outcome, err);
     }
     if (!done)
@@ -384,7 +401,21 @@ static bool wait_for_retry(struct neap_change *change, const struct neap_unit *u
              "%s %s: attempt %d: %s; trying again in %lld ms; blocked by %s", unit->id, unit->name,
              attempt, cause->message, (long long)pause,
              blockers == NULL ? "nobody who was still there" : blockers);
-    return neap_loop_sleep(change->loop, pause, "the next attempt", NULL);
+    bool slept = neap_loop_sleep(change->loop, pause, "the next attempt", NULL);
+    neap_watch_paused(change->watch, pause);
+    return slept;
+}
+
+static void record_wait(struct neap_change *change, const struct neap_unit *unit)
+{
+    int64_t waited_ms = neap_watch_take_waited_ms(change->watch);
+    if (waited_ms == 0)
+        return;
+    json_t *fields = neap_unit_fields(unit);
+    neap_json_set(fields, "what", neap_json_text("lock"));
+    neap_json_set(fields, "ms", json_integer(waited_ms));
+    neap_json_set(fields, "blockers", neap_watch_blockers_json(change->watch));
+    neap_audit_add(change->audit, "step.waited", fields);
 }
 
 /* A server that answered neither the statement nor its cancel is closed; what
@@ -423,7 +454,7 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
         if (err->code == NEAP_ERR_COMMIT_UNKNOWN || err->code == NEAP_ERR_STEP_PARTIAL ||
             err->code == NEAP_ERR_STEP_DOUBT)
             outcome->unchanged = false;
-        record_failure(change, unit, outcome->attempts, err);
+        record_failure(change, unit, outcome, err);
         if (!neap_unit_is_retryable(err))
             break;
         if (!wait_for_retry(change, unit, outcome->attempts, budget_end_ms, err)) {
@@ -432,6 +463,8 @@ bool neap_change_step(struct neap_change *change, const struct neap_unit *unit,
         }
         neap_error_clear(err);
     }
+    if (done)
+        record_wait(change, unit);
     neap_log_context(change->run->id, NULL, NULL);
     return done;
 }

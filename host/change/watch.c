@@ -22,6 +22,8 @@ struct neap_watch {
     struct neap_timer *timer;
     int backend_pid;
     bool asking;
+    int64_t asked_ms, blocked_ms; /* the last question; the first that somebody was seen by, or 0 */
+    int64_t waited_ms;            /* in waits that are over */
     char *blockers;
     json_t *json;
 };
@@ -62,15 +64,25 @@ static void add_blocker(struct neap_watch *watch, struct neap_buffer *text, cons
     json_array_append_new(watch->json, blocker);
 }
 
+static void end_wait(struct neap_watch *watch)
+{
+    if (watch->blocked_ms > 0)
+        watch->waited_ms += neap_clock_ms() - watch->blocked_ms;
+    watch->blocked_ms = 0;
+}
+
 static void on_answer(void *arg, struct pg_op *op)
 {
     struct neap_watch *watch = arg;
     watch->asking = false;
     if (pg_op_error(op) != NULL) /* a look that failed must not stop the heartbeat */
         pg_failure_clear(watch->target->control);
+    else if (pg_rows(op) == 0)
+        end_wait(watch);
     if (pg_op_error(op) != NULL || pg_rows(op) == 0)
         return; /* keeps who was seen before: they are the reason for a timeout just now */
     forget(watch);
+    watch->blocked_ms = watch->blocked_ms > 0 ? watch->blocked_ms : watch->asked_ms;
     watch->json = json_array();
     struct neap_buffer text = {0};
     for (int row = 0; row < pg_rows(op); row++)
@@ -88,6 +100,8 @@ static void on_tick(void *arg)
 {
     struct neap_watch *watch = arg;
     struct pg_client *control = watch->target->control;
+    if (!work_is_busy(watch))
+        end_wait(watch);
     if (watch->backend_pid == 0 || watch->asking || !work_is_busy(watch) || pg_is_lost(control))
         return;
     char *pid = neap_format("%d", watch->backend_pid);
@@ -99,6 +113,7 @@ static void on_tick(void *arg)
                                      .done = on_answer,
                                      .arg = watch};
     watch->asking = pg_send(control, &statement, NULL, NULL);
+    watch->asked_ms = neap_clock_ms();
     free(pid);
 }
 
@@ -135,6 +150,20 @@ void neap_watch_backend(struct neap_watch *watch, int backend_pid)
 void neap_watch_forget(struct neap_watch *watch)
 {
     forget(watch);
+    watch->blocked_ms = watch->waited_ms = 0;
+}
+
+int64_t neap_watch_take_waited_ms(struct neap_watch *watch)
+{
+    end_wait(watch);
+    int64_t waited_ms = watch->waited_ms;
+    watch->waited_ms = 0;
+    return waited_ms;
+}
+
+void neap_watch_paused(struct neap_watch *watch, int64_t pause_ms)
+{
+    watch->waited_ms += pause_ms;
 }
 
 const char *neap_watch_blockers(const struct neap_watch *watch)

@@ -27,6 +27,12 @@ const char *neap_watch_blockers(const struct neap_watch *watch);
 /* The same for the audit: an array of {pid, application, user, state, seconds,
  * query}. New reference. */
 json_t *neap_watch_blockers_json(const struct neap_watch *watch);
+/* How long somebody was seen in the way since the last call or neap_watch_forget, and what
+ * neap_watch_paused added. Whoever was there for less than a tenth of a second may have
+ * been missed. */
+int64_t neap_watch_take_waited_ms(struct neap_watch *watch);
+/* A pause between two attempts, made for the one in the way. */
+void neap_watch_paused(struct neap_watch *watch, int64_t pause_ms);
 void neap_watch_end(struct neap_watch *watch); /* NULL is allowed */
 
 #endif

@@ -15,6 +15,7 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 #include "host/base/path.h"
+#include "host/report/report_store.h"
 
 static bool start_scratch(struct neap_cli *cli, struct neap_error *err)
 {
@@ -122,7 +123,11 @@ int cli_end(struct neap_cli *cli, struct neap_session *session, int exit_status,
     bool failed = err->code != NEAP_OK;
     if (failed)
         exit_status = neap_error_exit_status(err);
+    char *identity = session->begun ? neap_strdup(session->target->identity) : NULL;
     bool kept = neap_session_end(session, exit_status, err);
+    if (identity != NULL)
+        neap_report_keep(cli->project.state_dir, identity, cli->run.id);
+    free(identity);
     if (!kept && failed)
         neap_log(NEAP_LOG_ERROR, "audit.incomplete",
                  "the end of this run could not be written to the journal");

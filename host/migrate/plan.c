@@ -74,6 +74,8 @@ static bool complete_source(struct neap_plan *plan, struct neap_plan_item *item,
 {
     struct neap_source_known known;
     bool is_known = item->row != NULL && item->state == NEAP_STATE_APPLIED;
+    if (item->source.complete)
+        return is_known || neap_source_look(&item->source, err);
     if (is_known)
         known = (struct neap_source_known){.exact = item->row->exact, .token = item->row->token};
     return neap_source_complete(plan->cache, is_known ? &known : NULL, &item->source, err);
@@ -152,6 +154,21 @@ bool neap_plan_load(const char *project, struct neap_read_ahead *ahead,
         neap_plan_clear(out);
     else
         mark_late(out);
+    return done;
+}
+
+bool neap_plan_renew(struct neap_plan *plan, const struct neap_history *history,
+                     struct neap_error *err)
+{
+    struct neap_read_ahead kept = {
+        .migrations = plan->migrations, .cache = plan->cache, .count = plan->migrations.count};
+    kept.sources = neap_alloc((kept.count + 1) * sizeof *kept.sources);
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->items[i].file != NULL)
+            kept.sources[plan->items[i].file - kept.migrations.items] = plan->items[i].source;
+    free(plan->items);
+    bool done = neap_plan_load(NULL, &kept, history, plan, err);
+    free(kept.sources);
     return done;
 }
 

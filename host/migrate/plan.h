@@ -45,6 +45,10 @@ struct neap_plan {
 bool neap_plan_load(const char *project, struct neap_read_ahead *ahead,
                     const struct neap_history *history, struct neap_plan *out,
                     struct neap_error *err);
+/* The same files against a history that was read later: what was looked at is what is
+ * applied, whatever an editor or a deploy does to the files meanwhile. False: cleared. */
+bool neap_plan_renew(struct neap_plan *plan, const struct neap_history *history,
+                     struct neap_error *err);
 void neap_plan_clear(struct neap_plan *plan);
 /* Whether the last word in history is that it is applied, also while a part of
  * its down has run. */

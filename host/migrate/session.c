@@ -35,9 +35,11 @@ static bool load(struct neap_session *session, struct neap_read_ahead *ahead,
 
 bool neap_session_reload(struct neap_session *session, struct neap_error *err)
 {
+    neap_history_clear(&session->history); /* the items' rows are renewed with it */
+    if (neap_history_load(session->target->control, &session->history, err))
+        return neap_plan_renew(&session->plan, &session->history, err);
     neap_plan_clear(&session->plan);
-    neap_history_clear(&session->history);
-    return load(session, NULL, err);
+    return false;
 }
 
 static void limit_silence(struct neap_loop *loop, int64_t limit_ms)
@@ -97,7 +99,9 @@ static json_t *begin_fields(const struct neap_session *session,
     json_t *fields = json_object();
     neap_json_set(fields, "command", neap_json_text(opts->command));
     neap_json_set(fields, "dry_run", json_boolean(opts->dry_run));
+    neap_json_set(fields, "project", neap_json_text(session->project->dir));
     neap_json_set(fields, "environment", neap_json_text(session->project->env.name));
+    neap_json_set(fields, "environment_named", json_boolean(session->project->env.named));
     neap_json_set(fields, "address", neap_json_text(pg_address(target->control)));
     neap_json_set(fields, "database", neap_json_text(target->database));
     neap_json_set(fields, "database_user", neap_json_text(target->user));
@@ -112,8 +116,10 @@ static json_t *begin_fields(const struct neap_session *session,
     neap_json_set(fields, "who", json_incref(session->actor.fields));
     neap_json_set(fields, "reason", neap_json_text(opts->reason));
     neap_json_set(fields, "ticket", neap_json_text(opts->ticket));
-    if (session->lease != NULL)
+    if (session->lease != NULL) {
         neap_json_set(fields, "lease_token", json_integer(lease_token(session->lease)));
+        neap_json_set(fields, "lease_waited_ms", json_integer(session->lease_waited_ms));
+    }
     return fields;
 }
 
@@ -129,7 +135,19 @@ static bool claim(struct neap_session *session, struct neap_error *err)
         .ttl_ms = env->lease_ttl_ms,
         .wait_ms = env->lease_wait_ms,
     };
-    return lease_claim(session->target->control, &opts, &session->lease, err);
+    int64_t began_ms = neap_clock_ms();
+    bool claimed = lease_claim(session->target->control, &opts, &session->lease, err);
+    session->lease_waited_ms = neap_clock_ms() - began_ms;
+    return claimed;
+}
+
+/* The lease, and then the work session on its way while the rest is made ready. */
+static bool claim_target(struct neap_session *session, struct neap_error *err)
+{
+    if (!claim(session, err))
+        return false;
+    neap_target_expect_work(session->target);
+    return true;
 }
 
 static bool mark_target(struct neap_session *session, struct neap_error *err)
@@ -196,7 +214,7 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     limit_silence(session->loop, session->project->env.lease_wait_ms + BEGIN_WAIT_MS);
     bool ours = (opts->bare || open_work(session, err)) &&
                 (!install || neap_history_install(session->target->control, err)) &&
-                (!lease || (claim(session, err) && mark_target(session, err) &&
+                (!lease || (claim_target(session, err) && mark_target(session, err) &&
                             neap_session_reload(session, err)));
     if (!ours)
         neap_history_explain_rights(session->target->control, err);

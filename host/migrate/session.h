@@ -25,6 +25,7 @@ struct neap_session {
     struct neap_change change;
     bool dry_run;
     bool begun; /* run.begin is in the chain */
+    int64_t lease_waited_ms;
 };
 
 /* `change`: the target must be one that can be changed (not a standby). */
@@ -51,7 +52,7 @@ bool neap_session_check_unneeded(struct neap_session *session, struct neap_plan_
 /* Adds to `json` what the item's file says of itself in its first comments: why,
  * risk, locks; null where it does not. */
 void neap_session_words(const struct neap_plan_item *item, json_t *json);
-/* Reads history and plan again after something changed. */
+/* Reads history again after something changed, and plans the files that were read by it. */
 bool neap_session_reload(struct neap_session *session, struct neap_error *err);
 /* The script an item is to be undone with: its file, or the copy stored in
  * history when the file is missing, or (`stored`) was edited. *owned when the

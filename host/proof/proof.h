@@ -10,6 +10,7 @@
 #include "bindings/backup/backup_dump.h"
 #include "bindings/backup/backup_restore.h"
 #include "bindings/backup/backup_store.h"
+#include "host/base/clock.h"
 #include "host/migrate/session.h"
 
 struct neap_proof_create_opts {
@@ -49,7 +50,7 @@ bool neap_proof_verify(struct neap_loop *loop, const struct neap_project *projec
 /* Gives an error that came from below the code of a failed backup (exit 11), unless it is
  * the target's, the journal's or a stop. */
 void neap_proof_error(struct neap_error *err);
-#define NEAP_PROOF_SIZE 24
+#define NEAP_PROOF_SIZE NEAP_SIZE_SIZE
 /* For people: "34.5 MB". */
 void neap_proof_size(int64_t bytes, char text[NEAP_PROOF_SIZE]);
 

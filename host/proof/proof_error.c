@@ -2,7 +2,6 @@
  *
  * What proofs say: errors as exit 11, sizes as people read them.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "host/proof/proof.h"
@@ -45,10 +44,5 @@ void neap_proof_error(struct neap_error *err)
 
 void neap_proof_size(int64_t bytes, char text[NEAP_PROOF_SIZE])
 {
-    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
-    double size = (double)bytes;
-    size_t unit = 0;
-    for (; size >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
-        size /= 1024;
-    (void)snprintf(text, NEAP_PROOF_SIZE, unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
+    neap_size_text(bytes, text);
 }

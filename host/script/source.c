@@ -245,6 +245,7 @@ bool neap_source_complete(struct neap_source_cache *cache, const struct neap_sou
     bool ok = is_known(source, known) ||
               (source_file_look(&source->files[0], source->kind, err) &&
                (source->kind == NEAP_SOURCE_SQL || add_libs(cache, source, err)));
+    source->complete = ok;
     if (ok)
         source_hash_all(source);
     else

@@ -37,6 +37,7 @@ struct neap_source {
     struct neap_source_file *files; /* [0] is the script; libs in first-required order */
     size_t file_count;
     struct neap_hash exact, token; /* over all files */
+    bool complete;                 /* by neap_source_complete */
 };
 
 /* A cache of lib files of one project, read once per run (HAZARDS N4). */

@@ -84,7 +84,12 @@ static void long_text(struct source_lua_scan *scan, size_t bracket, const char *
     int line = scan->line;
     scan->at += bracket;
     while (!is_end(scan)) {
-        if (peek(scan, 0) == ']' && is_closing(scan, bracket)) {
+        char c = scan->text[scan->at];
+        if (c != ']' && !is_newline(c)) {
+            scan->at++;
+            continue;
+        }
+        if (c == ']' && is_closing(scan, bracket)) {
             scan->at += bracket;
             return;
         }
@@ -219,7 +224,8 @@ bool source_lua_next(struct source_lua_scan *scan, struct source_lua_token *toke
 
 bool source_lua_is(const char *text, const struct source_lua_token *token, const char *word)
 {
-    return (token->kind == SOURCE_LUA_NAME || token->kind == SOURCE_LUA_OPERATOR) &&
+    return text[token->offset] == word[0] && /* nearly all that is asked for ends here */
+           (token->kind == SOURCE_LUA_NAME || token->kind == SOURCE_LUA_OPERATOR) &&
            strlen(word) == token->length && memcmp(text + token->offset, word, token->length) == 0;
 }
 

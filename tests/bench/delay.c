@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A long wire for the benches: relays a unix socket to another and delivers
- * every byte so many milliseconds after it came, in both directions, however
+ * A longer wire for the benches: relays a unix socket to another and delivers
+ * every byte so many microseconds after it came, in both directions, however
  * many are on their way (a pipe, not a valve).
  *
- *   delay LISTEN TARGET MILLISECONDS
+ *   delay LISTEN TARGET MICROSECONDS
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -156,7 +156,7 @@ int main(int argc, char **argv)
     struct sockaddr_un address;
     if (argc != 4)
         return 2;
-    delay_ns = strtoll(argv[3], NULL, 10) * 1000000LL;
+    delay_ns = strtoll(argv[3], NULL, 10) * 1000LL;
     int listener = unix_socket(&address, argv[1]);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
         listen(listener, LINK_MAX_COUNT) != 0)

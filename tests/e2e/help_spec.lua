@@ -9,10 +9,10 @@ local process = e2e.process
 -- The words of the design, then subjects.
 local SUBJECTS = { "project", "target", "environment", "script", "step", "run", "event", "history",
   "lease", "scratch", "rehearsal", "exit-codes", "locks", "timeouts", "recovery", "poolers",
-  "errors", "security", "migrations", "steps", "sql-files" }
+  "errors", "security", "report", "migrations", "steps", "sql-files" }
 
 local LOOKS = { status = true, history = true, check = true, doctor = true, help = true,
-  preflight = true,
+  preflight = true, report = true,
   ["lease show"] = true, ["audit verify"] = true, ["audit show"] = true, ["audit export"] = true }
 
 local function texts()

@@ -71,6 +71,7 @@ local function succeeding(p)
     { "accept", { "accept", "3", "--reason", "test" }, {} },
     { "lease show", { "lease", "show" }, {} },
     { "lease break", { "lease", "break", "--reason", "test" }, {} },
+    { "report", { "report" }, { "report", "dir" } },
     { "audit verify", { "audit", "verify" }, { "runs", "events", "head", "findings" } },
     { "audit show", { "audit", "show" }, { "events" } },
     { "audit keygen", { "audit", "keygen", p.temp .. "/key" }, { "secret_key", "public_key" } },

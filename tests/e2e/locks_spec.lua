@@ -167,6 +167,35 @@ return migration { summary = "x", up = function(db) db:query "select pg_sleep(1)
     assert.equal("1", p:value "select count(*) from neap.history")
   end)
 
+  it("applies the files as they were looked at, whatever is written while it waits", function()
+    local p = e2e.project()
+    p:write("migrations/0001_x.lua", [[
+return migration { summary = "x", up = function(db) db:query "select pg_sleep(2.5)"
+    db:exec "create table x (id int)" end,
+  verify = function(_, expect) expect.table "public.x" end,
+  down = function(db) db:exec "drop table x" end }]])
+    local function second_file(name)
+      p:write("migrations/0002_y.lua", ([[
+return migration { summary = "y", up = function(db) db:exec "create table %s (id int)" end,
+  verify = unverified "t", down = irreversible "t" }]]):format(name))
+    end
+    second_file "looked_at"
+    local first = p:start({ "up", "--to", "0001" }, { timeout = 60 })
+    assert(e2e.process.await(20, function()
+      return p:value("select count(*) from pg_stat_activity where query like '%pg_sleep(2.5)%'"
+        .. " and datname = current_database() and pid <> pg_backend_pid()") ~= "0"
+    end))
+    local second = p:start({ "up" }, { timeout = 60 })
+    assert(second:says("waiting for the lease", 20), second:err())
+    second_file "written_later"
+    local r1, r2 = first:wait(50), second:wait(50)
+    assert.equal(0, r1.status, r1.out .. r1.err)
+    assert.equal(0, r2.status, r2.out .. r2.err)
+    assert.equal("t", p:value "select to_regclass('looked_at') is not null")
+    assert.equal("t", p:value "select to_regclass('written_later') is null")
+    assert.equal(5, p:neap({ "up" }).status)
+  end)
+
   it("can be broken, with a reason", function()
     local p = project()
     p:expect { "up" }

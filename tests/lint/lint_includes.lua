@@ -13,7 +13,7 @@ local floors = {
   ["host/script"] = 4,
   ["host/change"] = 5,
   ["host/migrate"] = 6, ["host/project"] = 6, ["host/runbook"] = 6, ["host/repl"] = 6,
-  ["host/selftest"] = 6, ["host/proof"] = 6,
+  ["host/selftest"] = 6, ["host/proof"] = 6, ["host/report"] = 6,
   ["host/cli"] = 7, ["host/main.c"] = 7,
 }
 

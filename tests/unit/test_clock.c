@@ -193,9 +193,46 @@ static void test_clock__every_day_has_its_date(void **unused)
         snprintf(expected, sizeof expected, "%04d-%02d-%02dT23:59:59.000001Z", parts.tm_year + 1900,
                  parts.tm_mon + 1, parts.tm_mday);
         neap_clock_utc_of((int64_t)at * 1000000 + 1, text);
+        int64_t back = 0;
         if (strcmp(text, expected) != 0)
             assert_string_equal(text, expected);
+        if (!neap_clock_utc_parse(text, &back) || back != (int64_t)at * 1000000 + 1)
+            fail_msg("%s is read as %lld", text, (long long)back);
     }
+}
+
+static void test_clock__refuses_what_is_no_moment(void **unused)
+{
+    static const char *const texts[] = {"",
+                                        "2026",
+                                        "2026-11-20T21:05:38Z",
+                                        "2026-11-20T21:05:38.123456",
+                                        "2026-11-20T21:05:38.123456Zs",
+                                        "2026-13-20T21:05:38.123456Z",
+                                        "2026-00-20T21:05:38.123456Z",
+                                        "0000-01-20T21:05:38.123456Z",
+                                        "2026-11-00T21:05:38.123456Z",
+                                        "2026-11-20 21:05:38.123456Z",
+                                        "2026-11-2xT21:05:38.123456Z"};
+    int64_t at_us = 7;
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_false(neap_clock_utc_parse(texts[i], &at_us));
+    assert_int_equal(at_us, 7);
+}
+
+static void test_clock__says_sizes(void **unused)
+{
+    char text[NEAP_SIZE_SIZE];
+
+    (void)unused;
+    neap_size_text(1023, text);
+    assert_string_equal(text, "1023 bytes");
+    neap_size_text(1536, text);
+    assert_string_equal(text, "1.5 kB");
+    neap_size_text(INT64_MAX, text);
+    assert_string_equal(text, "8388608.0 TB");
 }
 
 int main(void)
@@ -209,6 +246,8 @@ int main(void)
         cmocka_unit_test(test_clock__deadlines_do_not_overflow),
         cmocka_unit_test(test_clock__utc_is_rfc3339),
         cmocka_unit_test(test_clock__every_day_has_its_date),
+        cmocka_unit_test(test_clock__refuses_what_is_no_moment),
+        cmocka_unit_test(test_clock__says_sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,6 +314,84 @@ static void test_pg_open__silence_has_a_limit(void **state)
     close(listener);
 }
 
+static bool is_answered(void *arg)
+{
+    return *(const bool *)arg;
+}
+
+static void on_answer(void *arg, struct pg_op *op)
+{
+    (void)op;
+    *(bool *)arg = true;
+}
+
+/* Gives the loop turns until the server has answered `scene` something slow. */
+static void be_busy(struct pg_scene *scene)
+{
+    bool answered = false;
+    struct pg_statement statement = {
+        .sql = "select pg_sleep(0.3)", .call_id = -1, .done = on_answer, .arg = &answered};
+    struct neap_wait wait = {.done = is_answered, .arg = &answered, .what = "a slow answer"};
+
+    assert_true(pg_send(scene->client, &statement, NULL, &scene->err));
+    wait.deadline_ms = neap_clock_deadline_ms(TEST_HANG_MS);
+    assert_true(neap_loop_wait(scene->loop, &wait, &scene->err));
+}
+
+static void test_pg_open__a_session_opens_while_another_is_waited_for(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct pg_open_opts opts = {.conninfo = pg_fixture.conninfo, .application_name = "neap:two"};
+    struct pg_op *op = NULL;
+    struct pg_client *client;
+
+    assert_true(open_at(scene, pg_fixture.conninfo, 0));
+    client = pg_open_begin(scene->loop, &opts, "select 'first'");
+    be_busy(scene);
+    assert_int_equal(pg_scene_int(scene, "select count(*)::int from pg_stat_activity"
+                                         " where application_name = 'neap:two'"
+                                         " and query like '%first%' and state = 'idle'"),
+                     1);
+    assert_true(pg_open_end(client, &opts, &op, &scene->err));
+    assert_string_equal(pg_cell(op, 0, 0), "first");
+    pg_op_free(op);
+    assert_true(pg_exec_text(client, "select 2", 0, NULL, NULL, &scene->err));
+    pg_close(client);
+    pg_close(pg_open_begin(scene->loop, &opts, "select 1")); /* before it is there */
+    client = pg_open_begin(scene->loop, &opts, "select 1");
+    be_busy(scene);
+    pg_close(client); /* with an answer that nobody took */
+}
+
+static void test_pg_open__the_second_half_tells_what_failed(void **state)
+{
+    struct pg_scene *scene = *state;
+    struct pg_open_opts nowhere = {.conninfo = "host=/nowhere dbname=x"};
+    struct pg_open_opts opts = {.conninfo = pg_fixture.conninfo, .application_name = "neap:gone"};
+    struct pg_op *op = NULL;
+    struct pg_client *client;
+
+    assert_true(open_at(scene, pg_fixture.conninfo, 0));
+    client = pg_open_begin(scene->loop, &nowhere, "select 1");
+    be_busy(scene);
+    assert_false(pg_open_end(client, &nowhere, &op, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_CONNECT);
+    neap_error_clear(&scene->err);
+    client = pg_open_begin(scene->loop, &opts, "select 1 / 0");
+    be_busy(scene);
+    assert_false(pg_open_end(client, &opts, &op, &scene->err));
+    assert_string_equal(scene->err.sqlstate, "22012");
+    neap_error_clear(&scene->err);
+    client = pg_open_begin(scene->loop, &opts, "select pg_sleep(60)");
+    be_busy(scene);
+    assert_int_equal(pg_scene_int(scene, "select count(pg_terminate_backend(pid))::int"
+                                         " from pg_stat_activity"
+                                         " where application_name = 'neap:gone'"),
+                     1);
+    assert_false(pg_open_end(client, &opts, &op, &scene->err));
+    assert_int_equal(scene->err.code, NEAP_ERR_DB_LOST);
+}
+
 static int end_server(void **state)
 {
     (void)state;
@@ -347,6 +425,8 @@ int main(void)
         PG_SCENE(test_pg_open__a_full_server_is_given_up),
         PG_SCENE(test_pg_open__a_stop_ends_the_tries),
         PG_SCENE(test_pg_open__silence_has_a_limit),
+        PG_SCENE(test_pg_open__a_session_opens_while_another_is_waited_for),
+        PG_SCENE(test_pg_open__the_second_half_tells_what_failed),
     };
 
     return cmocka_run_group_tests(tests, pg_fixture_begin, end_server) +

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What stood before the change and after it: checks, gates, backup, rehearsal, the way
+ * back, a restore. These events are nearly the report already.
+ */
+#include <string.h>
+
+#include "host/base/json.h"
+#include "host/report/report_parts.h"
+
+static void on_preflight(struct neap_report *report, const json_t *fields)
+{
+    neap_json_set(report->json, "checks", json_deep_copy(json_object_get(fields, "rows")));
+}
+
+static void on_gate(struct neap_report *report, const json_t *fields)
+{
+    neap_report_append(report->json, "gates", json_deep_copy(fields));
+}
+
+/* The one of this id, or a new one. */
+static json_t *need_backup(struct neap_report *report, const json_t *fields)
+{
+    json_t *backups = json_object_get(report->json, "backups");
+    size_t i;
+    json_t *backup;
+    json_array_foreach(backups, i, backup)
+    {
+        if (neap_report_is(backup, "id", neap_report_word(fields, "id")))
+            return backup;
+    }
+    backup = json_object();
+    neap_json_set(backup, "id", neap_json_text(neap_report_word(fields, "id")));
+    neap_json_set(backup, "made", json_false());
+    neap_report_append(report->json, "backups", backup);
+    return backup;
+}
+
+static void on_backup_begin(struct neap_report *report, const json_t *fields)
+{
+    static const char *const keys[] = {"kind", "format", "tag", "dir", NULL};
+    json_t *backup = need_backup(report, fields);
+    neap_json_set(backup, "began_at", neap_json_text(report->at));
+    neap_report_copy(backup, fields, keys);
+}
+
+static void on_backup_end(struct neap_report *report, const json_t *fields)
+{
+    static const char *const keys[] = {"bytes", "manifest_sha256", "fingerprint", "error", NULL};
+    json_t *backup = need_backup(report, fields);
+    neap_json_set(backup, "made", json_boolean(json_is_true(json_object_get(fields, "ok"))));
+    neap_json_set(
+        backup, "duration_ms",
+        json_integer(neap_report_span_ms(neap_report_word(backup, "began_at"), report->at)));
+    neap_report_copy(backup, fields, keys);
+}
+
+static void on_backup_verified(struct neap_report *report, const json_t *fields)
+{
+    static const char *const keys[] = {"level",          "ok",    "at", "seconds",
+                                       "server_version", "error", NULL};
+    json_t *verified = json_object();
+    neap_report_copy(verified, fields, keys);
+    neap_json_set(need_backup(report, fields), "verified", verified);
+}
+
+static void on_rehearsal_begin(struct neap_report *report, const json_t *fields)
+{
+    neap_json_set(report->json, "rehearsal", json_deep_copy(fields));
+}
+
+static void on_rehearsal_end(struct neap_report *report, const json_t *fields)
+{
+    json_t *rehearsal = json_deep_copy(fields);
+    const json_t *begun = json_object_get(report->json, "rehearsal");
+    neap_report_copy(rehearsal, begun, (const char *const[]){"ids", NULL});
+    neap_json_set(report->json, "rehearsal", rehearsal);
+}
+
+static void on_turn(struct neap_report *report, const json_t *fields)
+{
+    json_t *turn = json_deep_copy(fields);
+    neap_json_set(turn, "at", neap_json_text(report->at));
+    neap_report_append(report->json, "way_back", turn);
+}
+
+static void on_broken(struct neap_report *report, const json_t *fields)
+{
+    neap_report_copy(report->json, fields, (const char *const[]){"holder", "terminate", NULL});
+}
+
+static void on_failed_over(struct neap_report *report, const json_t *fields)
+{
+    neap_json_set(report->json, "failed_over_to",
+                  json_deep_copy(json_object_get(fields, "timeline")));
+}
+
+const struct neap_report_part neap_report_proofs[] = {{"preflight", on_preflight},
+                                                      {"gate", on_gate},
+                                                      {"backup.begin", on_backup_begin},
+                                                      {"backup.end", on_backup_end},
+                                                      {"backup.verified", on_backup_verified},
+                                                      {"rehearsal.begin", on_rehearsal_begin},
+                                                      {"rehearsal.end", on_rehearsal_end},
+                                                      {"way_back.turn", on_turn},
+                                                      {"lease.broken", on_broken},
+                                                      {"target.failed_over", on_failed_over},
+                                                      {NULL, NULL}};
