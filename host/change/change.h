@@ -15,6 +15,7 @@
 #include "host/change/recorder.h"
 #include "host/change/target.h"
 #include "host/change/watch.h"
+#include "host/change/way_back.h"
 #include "host/script/script.h"
 
 struct neap_commit_pending;
@@ -33,6 +34,8 @@ struct neap_change {
     struct neap_attempts attempts;
     const struct neap_actor *actor;
     const char *reason, *ticket;
+    const char *backup_id;         /* the proved backup that is this run's way back, or NULL */
+    struct neap_way_back way_back; /* owned: neap_way_back_clear */
     bool (*is_applied)(void *arg, const char *id); /* for `requires` */
     void *arg;
     struct neap_commit_pending *pending; /* sent, and not answered yet (commit.h) */

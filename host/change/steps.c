@@ -263,14 +263,24 @@ static void leave_alone(struct walk *walk, size_t index, struct neap_error *err)
     neap_error_clear(&second);
 }
 
+static void tell_down(struct walk *walk, const struct neap_way_back_place *place,
+                      const char *result, const char *text)
+{
+    struct neap_way_back_turn turn = {"down", result, text};
+    neap_way_back_turn(walk->change, place, &turn);
+}
+
 /* Undoes the step that failed. Leaves `err` the cause, as partial when something
  * stays behind. */
 static void compensate(struct walk *walk, size_t index, struct neap_error *err)
 {
     struct neap_error second = {0};
+    struct neap_way_back_place place = {walk->unit->id, walk->def->steps[index].name};
     if (walk->def->steps[index].irreversible != NULL) {
+        tell_down(walk, &place, "none", walk->def->steps[index].irreversible);
         record(walk, index, "failed", NULL);
         say_partial(walk, index, "The step has no way back, so what it did stays.", err);
+        neap_way_back_stop(walk->change, &place, NULL, err);
         return;
     }
     arm_deadline(walk);
@@ -280,14 +290,17 @@ static void compensate(struct walk *walk, size_t index, struct neap_error *err)
     }
     neap_log(NEAP_LOG_WARN, "step.undo", "step %s failed (%s); undoing it",
              walk->def->steps[index].name, err->message);
-    bool undone = record(walk, index, "undo", &second) &&
-                  call_part(walk, index, NEAP_PART_DOWN, true, &second) &&
+    bool down = record(walk, index, "undo", &second) &&
+                call_part(walk, index, NEAP_PART_DOWN, true, &second);
+    const char *why = second.message == NULL ? "no reason given" : second.message;
+    tell_down(walk, &place, down ? "undone" : "failed", down ? "it is undone" : why);
+    bool undone = down && neap_way_back_compare(walk->change, &place, &second) &&
                   record(walk, index, "undone", &second);
     if (!undone) {
         record(walk, index, "failed", NULL);
-        char *what = neap_format("Its down failed too: %s.",
-                                 second.message == NULL ? "no reason given" : second.message);
+        char *what = neap_format("Undoing it failed too: %s.", second.message);
         say_partial(walk, index, what, err);
+        neap_way_back_stop(walk->change, &place, &second, err);
         free(what);
     } else if (any_done(walk)) {
         say_partial(walk, index, "The step was undone; the steps before it stand.", err);
@@ -330,7 +343,8 @@ static bool run_step(struct walk *walk, size_t index, bool again, struct neap_er
 {
     int64_t effects = walk->change->recorder.effect_count;
     arm_deadline(walk);
-    if (!fence(walk, err) || !record(walk, index, "intent", err))
+    if (!neap_way_back_before(walk->change, again, err) || !fence(walk, err) ||
+        !record(walk, index, "intent", err))
         return false;
     neap_log(NEAP_LOG_INFO, "step.begin", "%s %s: step %s", walk->unit->id, walk->unit->name,
              walk->def->steps[index].name);

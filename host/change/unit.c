@@ -341,7 +341,9 @@ static bool try_once(struct neap_change *change, const struct neap_unit *unit,
                                     .last_word = last_word,
                                     .last_word_arg = change};
     struct neap_script *script = NULL;
-    bool done = neap_run_check(run, err) && neap_script_open(&opts, unit->source, &script, err) &&
+    bool down = unit->direction == NEAP_DOWN;
+    bool done = neap_run_check(run, err) && (down || neap_way_back_first(change, err)) &&
+                neap_script_open(&opts, unit->source, &script, err) &&
                 run_script(change, unit, script, outcome, err);
     neap_script_close(script);
     neap_recorder_end(&change->recorder, run);

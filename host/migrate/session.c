@@ -185,6 +185,8 @@ static void fill_change(struct neap_session *session, const struct neap_session_
         .ticket = opts->ticket,
         .is_applied = is_applied,
         .arg = session,
+        .way_back = {.wanted = session->lease != NULL && !opts->dry_run &&
+                               neap_way_back_is_wanted(&session->project->env)},
     };
 }
 
@@ -426,6 +428,7 @@ bool neap_session_end(struct neap_session *session, int exit_status, const struc
     lease_release(session->lease); /* first: the watch may close the control session */
     neap_watch_end(session->watch);
     neap_recorder_clear(&session->change.recorder);
+    neap_way_back_clear(&session->change.way_back);
     neap_attempts_clear(&session->change.attempts);
     neap_audit_close(session->audit);
     neap_plan_clear(&session->plan);

@@ -54,8 +54,13 @@ static int64_t rollbacks(const json_t *json)
     int64_t count = 0;
     json_array_foreach(json_object_get(json, "units"), i, unit) count +=
         (int64_t)json_array_size(json_object_get(unit, "failures"));
-    json_array_foreach(json_object_get(json, "way_back"), i, turn) count +=
-        neap_report_is(turn, "turn", "down") && neap_report_is(turn, "result", "undone");
+    json_array_foreach(json_object_get(json, "way_back"), i, turn)
+    {
+        bool undone =
+            neap_report_is(turn, "turn", "down") && neap_report_is(turn, "result", "undone");
+        if (undone && !json_is_string(json_object_get(turn, "step")))
+            count++; /* a step's own down belongs to the failure that is counted */
+    }
     return count;
 }
 

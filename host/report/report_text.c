@@ -246,7 +246,10 @@ static void say_turns(struct neap_page *page, const json_t *json)
         neap_page_line(page, 2, "%zu. %s  %s%s%s: %s", i + 1, word(turn, "turn"),
                        word(turn, "migration"), step[0] == '\0' ? "" : ", step ", step,
                        word(turn, "result"));
-        neap_page_block(page, 5, word(turn, "text"));
+        if (strchr(word(turn, "text"), '\n') == NULL)
+            neap_page_line(page, 5, "%s", word(turn, "text"));
+        else
+            neap_page_block(page, 5, word(turn, "text"));
     }
 }
 
