@@ -131,6 +131,13 @@ static void read_backup(struct backup *backup)
     free(path);
 }
 
+bool backup_is_proved(const struct backup *backup)
+{
+    const char *level = json_string_value(json_object_get(backup->verified, "level"));
+    return level != NULL && strcmp(level, "full") == 0 &&
+           json_is_true(json_object_get(backup->verified, "ok"));
+}
+
 /* Newest first: ids begin with their second, and manifests have the rest. */
 static int newest_first(const void *a, const void *b)
 {

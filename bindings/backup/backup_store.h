@@ -28,6 +28,7 @@ struct backup {
 };
 void backup_clear(struct backup *backup);
 const char *backup_text(const struct backup *backup, const char *key); /* of manifest, or "" */
+bool backup_is_proved(const struct backup *backup); /* it was restored and compared */
 
 /* All backups of the store, newest first; one that cannot be read is listed with its
  * problem. A store that is not there has none. The caller frees with backup_list_free. */

@@ -140,12 +140,17 @@ bool neap_clock_utc_parse(const char *text, int64_t *out_us)
     return is_one;
 }
 
-void neap_clock_utc(char text[NEAP_UTC_SIZE])
+int64_t neap_clock_utc_us(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    neap_clock_utc_of((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, text);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+void neap_clock_utc(char text[NEAP_UTC_SIZE])
+{
+    neap_clock_utc_of(neap_clock_utc_us(), text);
 }
 
 static const struct unit *unit_of(const struct unit *units, const char *name, size_t length)

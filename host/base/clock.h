@@ -25,6 +25,7 @@ void neap_clock_utc(char text[NEAP_UTC_SIZE]);
 /* The same of a moment in microseconds since 1970; years 1 to 9999, else the nearest. */
 void neap_clock_utc_of(int64_t at_us, char text[NEAP_UTC_SIZE]);
 
+int64_t neap_clock_utc_us(void); /* microseconds since 1970 */
 /* The moment of such a text, in microseconds since 1970; false where it is none. */
 bool neap_clock_utc_parse(const char *text, int64_t *out_us);
 

@@ -14,6 +14,9 @@
 static const char sql_mark[] =
     "update neap.meta set environment = $1::pg_catalog.text where environment is null";
 
+static const char sql_size[] = "select (select pg_catalog.count(*) from neap.history),"
+                               " (select pg_catalog.count(*) from neap.step)";
+
 /* RowExclusive on neap.history and neap.event, KEY SHARE on the lease's row. First what
  * the script may have changed in its session is put back, also for whoever has it next. */
 static const char sql_record[] =
@@ -33,6 +36,18 @@ static const char sql_bundle[] =
     " pg_catalog.ltrim($1::pg_catalog.text, '0')"
     " and h.action in ('apply', 'accept', 'baseline', 'repair.applied')"
     " and h.bundle is not null order by h.seq desc limit 1";
+
+bool neap_history_size(struct pg_client *control, int64_t *rows, int64_t *steps,
+                       struct neap_error *err)
+{
+    struct pg_op *op = NULL;
+    if (!pg_exec_text(control, sql_size, 0, NULL, &op, err))
+        return false;
+    *rows = pg_cell_int(op, 0, 0);
+    *steps = pg_cell_int(op, 0, 1);
+    pg_op_free(op);
+    return true;
+}
 
 bool neap_history_mark(struct pg_client *control, const char *environment, struct neap_error *err)
 {

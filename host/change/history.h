@@ -68,6 +68,9 @@ struct neap_history_forgery {
 bool neap_history_forged(struct pg_client *control,
                          void (*fn)(void *arg, const struct neap_history_forgery *forgery),
                          void *arg, struct neap_error *err);
+/* How many rows neap.history and neap.step have: both only grow. */
+bool neap_history_size(struct pg_client *control, int64_t *rows, int64_t *steps,
+                       struct neap_error *err);
 /* Marks the target as this environment's, for ever: the first mark stays. A copy
  * of production that is reached as staging is told by it. */
 bool neap_history_mark(struct pg_client *control, const char *environment, struct neap_error *err);

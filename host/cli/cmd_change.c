@@ -107,13 +107,20 @@ static bool check_dry_run(struct cmd_change *change, struct neap_error *err)
     return false;
 }
 
+static enum neap_gates_way way_of(const struct neap_cli *cli, enum neap_direction direction)
+{
+    if (strcmp(cli->command->name, "resume") == 0)
+        return NEAP_GATES_RESUME;
+    return direction == NEAP_UP ? NEAP_GATES_UP : NEAP_GATES_DOWN;
+}
+
 bool cmd_change_begin(struct cmd_change *change, enum neap_direction direction, bool *nothing,
                       struct neap_error *err)
 {
     struct neap_cli *cli = change->cli;
     *nothing = false;
-    if (!cli_look(cli, &change->session, true, err) || !check_dry_run(change, err) ||
-        !cmd_change_pick(change, direction, err))
+    if (!cmd_gates_check(change, err) || !cli_look(cli, &change->session, true, err) ||
+        !check_dry_run(change, err) || !cmd_change_pick(change, direction, err))
         return false;
     warn_cosmetic(change);
     *nothing = change->count == 0;
@@ -129,7 +136,8 @@ bool cmd_change_begin(struct cmd_change *change, enum neap_direction direction, 
                                      .reason = cli->opt.reason,
                                      .ticket = cli->opt.ticket,
                                      .dry_run = cli->opt.dry_run};
-    if (!neap_session_begin(&change->session, &opts, err) ||
+    if (!cmd_gates_look(change, way_of(cli, direction), err) ||
+        !neap_session_begin(&change->session, &opts, err) ||
         !cmd_change_pick(change, direction, err))
         return false;
     *nothing = change->count == 0; /* another run did it while this one waited */
@@ -277,21 +285,34 @@ static void log_statement(void *arg, const struct neap_statement_seen *seen)
     free(line);
 }
 
-bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
-                    struct neap_error *err)
+/* What is applied stays so when it does not hold: the rest is not begun. */
+static bool validate(struct cmd_change *change, size_t index, enum neap_direction direction,
+                     struct neap_error *err)
 {
-    struct neap_recorder *recorder = &change->session.change.recorder;
-    if (change->cli->opt.verbose) {
-        recorder->keep_text = true;
-        recorder->on_statement = log_statement;
-    }
-    change->session.change.confirmed = on_confirmed;
-    change->session.change.confirmed_arg = change;
+    const struct neap_plan_item *item = change->items[index];
+    struct neap_unit unit = {
+        .id = item->id, .name = item->name, .source = &item->source, .direction = NEAP_UP};
+    if (direction == NEAP_DOWN || neap_gates_unit(&change->gates, &unit, err))
+        return true;
+    json_decref(change->failed);
+    change->failed = item_json(item);
+    neap_json_set(change->failed, "action", neap_json_text("validate"));
+    for (size_t i = index + 1; i < change->count; i++)
+        json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
+    return false;
+}
+
+/* With gates one goes after the other: each is looked at after its COMMIT. */
+static bool run_items(struct cmd_change *change, enum neap_direction direction,
+                      struct neap_error *err)
+{
     bool alone = false; /* the item's COMMIT failed once: nothing more goes along with it */
     for (size_t i = 0; i < change->count;) {
         struct neap_outcome outcome;
-        bool more = !alone && i + 1 < change->count;
+        bool more = !alone && !change->gates.any && i + 1 < change->count;
         if (run_item(change, i, direction, more, &outcome, err)) {
+            if (!validate(change, i, direction, err))
+                return false;
             i++;
             alone = false;
         } else if (outcome.earlier && outcome.again) {
@@ -306,6 +327,27 @@ bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
     return true;
 }
 
+bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
+                    struct neap_error *err)
+{
+    struct neap_recorder *recorder = &change->session.change.recorder;
+    if (change->cli->opt.verbose) {
+        recorder->keep_text = true;
+        recorder->on_statement = log_statement;
+    }
+    change->session.change.confirmed = on_confirmed;
+    change->session.change.confirmed_arg = change;
+    if (!change->gated && !neap_gates_pass(&change->gates, err)) {
+        for (size_t i = 0; i < change->count; i++)
+            json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
+        return false;
+    }
+    change->gated = true;
+    if (!run_items(change, direction, err))
+        return false;
+    return direction == NEAP_DOWN || neap_gates_validate(&change->gates, err);
+}
+
 static json_t *account(struct cmd_change *change)
 {
     json_t *body = cli_target_json(&change->session);
@@ -316,6 +358,8 @@ static json_t *account(struct cmd_change *change)
     neap_json_set(body, "failed", change->failed);
     neap_json_set(body, "remaining", change->remaining);
     neap_json_set(body, "warnings", change->warnings);
+    neap_json_set(body, "gates",
+                  change->gates.list == NULL ? json_array() : json_incref(change->gates.list));
     return body;
 }
 
@@ -334,5 +378,7 @@ int cmd_change_end(struct cmd_change *change, bool nothing, struct neap_error *e
                        "done, but no synchronous standby confirmed it");
     else if (err->code == NEAP_OK && change->audit_incomplete)
         neap_error_set(err, NEAP_ERR_AUDIT_INCOMPLETE, "done, but the journal lacks the outcome");
-    return cli_end(change->cli, &change->session, 0, body, err);
+    int status = cli_end(change->cli, &change->session, 0, body, err);
+    neap_gates_clear(&change->gates);
+    return status;
 }

@@ -7,10 +7,14 @@
 #define NEAP_CLI_CMD_CHANGE_H
 
 #include "host/cli/cli_target.h"
+#include "host/proof/gates.h"
 
 struct cmd_change {
     struct neap_cli *cli;
     struct neap_session session;
+    struct neap_gates gates;
+    struct neap_gates_opts gates_opts;
+    bool gated; /* they are passed */
     struct neap_selection selection;
     struct neap_plan_item **items; /* picked, in order */
     size_t count;
@@ -31,9 +35,13 @@ bool cmd_change_begin(struct cmd_change *change, enum neap_direction direction, 
                       struct neap_error *err);
 bool cmd_change_pick(struct cmd_change *change, enum neap_direction direction,
                      struct neap_error *err);
-/* Goes through the picked items; stops at the first failure. */
+/* Passes the gates, then goes through the picked items; stops at the first failure. */
 bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
                     struct neap_error *err);
+/* The flags that go over a gate have a reason. */
+bool cmd_gates_check(struct cmd_change *change, struct neap_error *err);
+/* After the look and before the session begins: preflight, unless this is a dry run. */
+bool cmd_gates_look(struct cmd_change *change, enum neap_gates_way way, struct neap_error *err);
 bool cmd_change_dry_run(struct cmd_change *change, enum neap_direction direction,
                         struct neap_error *err);
 /* A statement as one line of a terminal: runs of blanks as one, cut with a mark.

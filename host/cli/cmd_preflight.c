@@ -35,18 +35,6 @@ static void print_row(struct neap_cli *cli, const struct neap_preflight_row *row
     neap_buffer_clear(&text);
 }
 
-static void set_failed(const struct neap_preflight *preflight, struct neap_error *err)
-{
-    struct neap_buffer names = {0};
-    for (size_t i = 0; i < preflight->count; i++)
-        if (preflight->rows[i].level == NEAP_CHECK_ERROR)
-            neap_buffer_add_format(&names, "%s%s", names.length == 0 ? "" : ", ",
-                                   preflight->rows[i].name);
-    neap_error_set(err, NEAP_ERR_PREFLIGHT_FAILED, "the target is not fit for a change now: %s",
-                   neap_buffer_text(&names));
-    neap_buffer_clear(&names);
-}
-
 int cmd_preflight(struct neap_cli *cli)
 {
     struct neap_session session;
@@ -63,7 +51,7 @@ int cmd_preflight(struct neap_cli *cli)
         for (size_t i = 0; i < preflight.count; i++)
             print_row(cli, &preflight.rows[i]);
         if (preflight.errors > 0)
-            set_failed(&preflight, &err);
+            neap_preflight_error(&preflight, &err);
     }
     neap_preflight_clear(&preflight);
     return cli_end(cli, &session, 0, body, &err);

@@ -294,6 +294,24 @@ bool neap_preflight_run(const struct neap_session *session, struct neap_prefligh
     return done;
 }
 
+void neap_preflight_error(const struct neap_preflight *preflight, struct neap_error *err)
+{
+    struct neap_buffer names = {0}, said = {0};
+    for (size_t i = 0; i < preflight->count; i++) {
+        const struct neap_preflight_row *row = &preflight->rows[i];
+        if (row->level != NEAP_CHECK_ERROR)
+            continue;
+        neap_buffer_add_format(&names, "%s%s", names.length == 0 ? "" : ", ", row->name);
+        neap_buffer_add_format(&said, "%s%s: %s", said.length == 0 ? "" : "\n", row->name,
+                               row->message);
+    }
+    neap_error_set(err, NEAP_ERR_PREFLIGHT_FAILED, "the target is not fit for a change now: %s",
+                   neap_buffer_text(&names));
+    neap_error_detail(err, "%s", neap_buffer_text(&said));
+    neap_buffer_clear(&names);
+    neap_buffer_clear(&said);
+}
+
 void neap_preflight_clear(struct neap_preflight *preflight)
 {
     for (size_t i = 0; i < preflight->count; i++) {

@@ -32,6 +32,8 @@ const char *neap_check_level_name(enum neap_check_level level);
  * not an error here. */
 bool neap_preflight_run(const struct neap_session *session, struct neap_preflight *out,
                         struct neap_error *err);
+/* preflight.failed, naming the checks that are an error, with what they saw. */
+void neap_preflight_error(const struct neap_preflight *preflight, struct neap_error *err);
 void neap_preflight_clear(struct neap_preflight *preflight);
 json_t *neap_preflight_json(const struct neap_preflight *preflight); /* an array */
 

@@ -233,10 +233,8 @@ static json_t *verdict(const struct verify *verify, const struct neap_error *err
 /* A quick look that finds nothing takes no proof away. */
 static void keep(struct verify *verify, const struct neap_error *found, json_t **out)
 {
-    const json_t *before = verify->backup->verified;
     struct neap_error err = {0};
-    bool proved = json_is_true(json_object_get(before, "ok")) &&
-                  strcmp(json_string_value(json_object_get(before, "level")), "full") == 0;
+    bool proved = backup_is_proved(verify->backup);
     json_t *json = verdict(verify, found);
     json_t *fields = json_deep_copy(json);
     neap_json_set(fields, "id", neap_json_text(verify->backup->id));

@@ -241,8 +241,8 @@ describe("two roles", function()
     p:write_table("0001", "a")
     p.env.DATABASE_URL, p.env.NEAP_CONTROL_URL = nil, nil
     p:write("neap.lua", ([[return { environments = { production = {
-      url = %q, control = %q, protected = true } } }]]):format(as(p, "neap_migrator"),
-      as(p, "neap_host")))
+      url = %q, control = %q, backup = %q, protected = true } } }]]):format(
+      as(p, "neap_migrator"), as(p, "neap_host"), as(p, "neap_backup")))
     local r = p:expect "-e production up"
     lacks(r.err, "superuser")
     has(p:expect("-e production doctor").out,

@@ -218,6 +218,15 @@ return {
       return p:neap "-e production preflight --json"
     end, at = false, says = "not fit for a change now: disk_state", hint = "neap help preflight" },
   },
+  ["validation.failed"] = {
+    { run = function(p)
+      p:write_sql("0001_mine.sql", "create table g (id int)",
+        "select pg_current_xact_id_if_assigned() is not null", "drop table g")
+      environment(p, "gates = { 'preflight' }")
+      return p:neap "-e production up --json"
+    end, at = "migrations/0001_mine.sql:7", says = "does not hold after the COMMIT",
+      hint = "neap down" },
+  },
   ["policy.refused"] = {
     { run = function(p)
       p:write_table("0001", "a")

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of the gates share. Private to host/proof.
+ */
+#ifndef NEAP_PROOF_GATES_PARTS_H
+#define NEAP_PROOF_GATES_PARTS_H
+
+#include "host/proof/gates.h"
+
+/* The result of one gate. */
+struct neap_gate_said {
+    const char *gate, *result; /* "backup"; "passed", "skipped", "reused" or "failed" */
+    const char *by;            /* the flag that skipped it, or went on; or NULL */
+    json_t *fields;            /* of its own; taken; NULL: none */
+    int64_t begun_ms;          /* 0: it took no time */
+};
+/* Records it, and tells people. */
+void neap_gates_say(struct neap_gates *gates, const struct neap_gate_said *said, const char *format,
+                    ...) __attribute__((format(printf, 3, 4)));
+/* The same of a gate that stops the run: the error gets a hint that names `flag`, unless it
+ * is the run's own (a stop, a lost lease). Gives false. */
+bool neap_gates_fail(struct neap_gates *gates, const struct neap_gate_said *said, const char *flag,
+                     struct neap_error *err);
+
+/* The gates backup and verify: a proved backup of the target as it is. */
+bool neap_gates_backup(struct neap_gates *gates, struct neap_error *err);
+/* The schema of the target, as the role of backups sees it. */
+bool neap_gates_schema(struct neap_gates *gates, struct backup_schema *out, struct neap_error *err);
+
+#endif
