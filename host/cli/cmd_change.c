@@ -337,7 +337,7 @@ bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
     }
     change->session.change.confirmed = on_confirmed;
     change->session.change.confirmed_arg = change;
-    if (!change->gated && !neap_gates_pass(&change->gates, err)) {
+    if (!change->gated && !neap_gates_pass(&change->gates, change->items, change->count, err)) {
         for (size_t i = 0; i < change->count; i++)
             json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
         return false;
@@ -360,6 +360,8 @@ static json_t *account(struct cmd_change *change)
     neap_json_set(body, "warnings", change->warnings);
     neap_json_set(body, "gates",
                   change->gates.list == NULL ? json_array() : json_incref(change->gates.list));
+    if (change->gates.rehearsal != NULL)
+        neap_json_set(body, "rehearsal", json_incref(change->gates.rehearsal));
     return body;
 }
 

@@ -23,7 +23,7 @@ static const bool of_way[][NEAP_GATE_COUNT] = {
     [NEAP_GATES_RESUME] = {[NEAP_GATE_PREFLIGHT] = true},
 };
 
-static bool is_wanted(const struct neap_gates *gates, enum neap_gate_name gate)
+bool neap_gates_wants(const struct neap_gates *gates, enum neap_gate_name gate)
 {
     return gates->session->project->env.gates[gate] && of_way[gates->opts->way][gate];
 }
@@ -117,7 +117,7 @@ bool neap_gates_preflight(struct neap_gates *gates, struct neap_error *err)
     struct neap_preflight *preflight = &gates->preflight;
     struct neap_gate_said said = {
         .gate = "preflight", .result = "passed", .begun_ms = neap_clock_ms()};
-    if (!is_wanted(gates, NEAP_GATE_PREFLIGHT))
+    if (!neap_gates_wants(gates, NEAP_GATE_PREFLIGHT))
         return true;
     if (!neap_preflight_run(gates->session, preflight, err))
         return false;
@@ -152,7 +152,7 @@ static void record_preflight(struct neap_gates *gates)
 
 static bool pass_backup(struct neap_gates *gates, struct neap_error *err)
 {
-    if (!is_wanted(gates, NEAP_GATE_BACKUP))
+    if (!neap_gates_wants(gates, NEAP_GATE_BACKUP))
         return true;
     if (!gates->opts->skip_backup)
         return neap_gates_backup(gates, err);
@@ -163,10 +163,43 @@ static bool pass_backup(struct neap_gates *gates, struct neap_error *err)
     return true;
 }
 
-bool neap_gates_pass(struct neap_gates *gates, struct neap_error *err)
+static bool pass_rehearsal(struct neap_gates *gates, struct neap_plan_item *const *items,
+                           size_t count, struct neap_error *err)
+{
+    if (!neap_gates_wants(gates, NEAP_GATE_REHEARSAL))
+        return true;
+    if (!gates->opts->skip_rehearsal)
+        return neap_gates_rehearsal(gates, items, count, err);
+    neap_gates_say(gates,
+                   &(struct neap_gate_said){
+                       .gate = "rehearsal", .result = "skipped", .by = "--skip-rehearsal"},
+                   "by --skip-rehearsal: nobody tried the plan, nor its way back");
+    return true;
+}
+
+/* Nothing holds the schema still between the gates and the change: a backup of another
+ * state is no way back, and what was rehearsed on it proves nothing. */
+static bool check_schema(struct neap_gates *gates, struct neap_error *err)
+{
+    if (gates->backup.id == NULL && !gates->was_rehearsed)
+        return true;
+    if (!neap_gates_schema(gates, &gates->before, err))
+        return false;
+    if (gates->backup.id == NULL ||
+        strcmp(gates->before.hash, backup_text(&gates->backup, "fingerprint")) == 0)
+        return true;
+    neap_error_set(err, NEAP_ERR_BACKUP_CHANGED,
+                   "the schema was changed since backup %s was made, by another than this run",
+                   gates->backup.id);
+    return neap_gates_fail(gates, &(struct neap_gate_said){.gate = "backup"}, "--skip-backup", err);
+}
+
+bool neap_gates_pass(struct neap_gates *gates, struct neap_plan_item *const *items, size_t count,
+                     struct neap_error *err)
 {
     record_preflight(gates);
-    bool passed = pass_backup(gates, err);
+    bool passed = pass_backup(gates, err) && pass_rehearsal(gates, items, count, err) &&
+                  check_schema(gates, err);
     gates->session->change.backup_id = gates->backup.id;
     return neap_audit_sync(gates->session->audit, passed ? err : NULL) && passed;
 }
@@ -184,7 +217,10 @@ void neap_gates_clear(struct neap_gates *gates)
 {
     neap_preflight_clear(&gates->preflight);
     backup_clear(&gates->backup);
+    backup_copy_end(&gates->copy);
     backup_schema_clear(&gates->before);
+    free(gates->rehearsed);
+    json_decref(gates->rehearsal);
     json_decref(gates->list);
     *gates = (struct neap_gates){0};
 }

@@ -33,6 +33,10 @@ struct neap_gates {
     json_t *list; /* the events, for --json */
     struct neap_preflight preflight;
     struct backup backup;        /* the way back; id NULL: none */
+    struct backup_copy copy;     /* of it, from its proof to its rehearsal */
+    json_t *rehearsal;           /* as `neap help json` has it; NULL: none */
+    bool was_rehearsed;          /* and it was good */
+    char *rehearsed;             /* what the plan did to the schema of the copy; NULL: nothing */
     struct backup_schema before; /* of the target, right before the change; lines NULL: unread */
     size_t validated;            /* units whose verify holds after their COMMIT */
 };
@@ -42,14 +46,16 @@ void neap_gates_init(struct neap_gates *gates, struct neap_session *session,
                      const struct neap_gates_opts *opts);
 /* Before the session begins: preflight.failed, unless `force`. */
 bool neap_gates_preflight(struct neap_gates *gates, struct neap_error *err);
-/* After it has begun and before its first step: backup, its proof. Sets the backup id of
- * session->change. False: nothing of the plan was begun; the hint says how to go on. */
-bool neap_gates_pass(struct neap_gates *gates, struct neap_error *err);
+/* After it has begun and before its first step: backup, its proof, and the rehearsal of the
+ * picked items on that copy. Sets the backup id of session->change. False: nothing of the
+ * plan was begun; the hint says how to go on. */
+bool neap_gates_pass(struct neap_gates *gates, struct neap_plan_item *const *items, size_t count,
+                     struct neap_error *err);
 /* After the COMMIT of a unit: its verify, as every other session sees the target now.
  * validation.failed. */
 bool neap_gates_unit(struct neap_gates *gates, const struct neap_unit *unit,
                      struct neap_error *err);
-/* After the last unit: the gate's own word on all of them. */
+/* After the last unit: the schema must have changed as it did in the rehearsal. */
 bool neap_gates_validate(struct neap_gates *gates, struct neap_error *err);
 void neap_gates_clear(struct neap_gates *gates); /* also of zeros */
 

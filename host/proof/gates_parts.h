@@ -24,6 +24,11 @@ bool neap_gates_fail(struct neap_gates *gates, const struct neap_gate_said *said
 
 /* The gates backup and verify: a proved backup of the target as it is. */
 bool neap_gates_backup(struct neap_gates *gates, struct neap_error *err);
+/* The gate rehearsal, on gates->copy where there is one. */
+bool neap_gates_rehearsal(struct neap_gates *gates, struct neap_plan_item *const *items,
+                          size_t count, struct neap_error *err);
+/* Whether the command and its environment ask for it; a flag may skip it. */
+bool neap_gates_wants(const struct neap_gates *gates, enum neap_gate_name gate);
 /* The schema of the target, as the role of backups sees it. */
 bool neap_gates_schema(struct neap_gates *gates, struct backup_schema *out, struct neap_error *err);
 

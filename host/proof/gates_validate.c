@@ -4,6 +4,7 @@
  * wrote. So the verify is asked once more, as everybody sees the target now.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/base/clock.h"
 #include "host/base/json.h"
@@ -64,13 +65,39 @@ bool neap_gates_unit(struct neap_gates *gates, const struct neap_unit *unit, str
     return fail(gates, fields, err);
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool check_schema(struct neap_gates *gates, struct neap_error *err)
+{
+    struct backup_schema after = {0};
+    if (!neap_gates_schema(gates, &after, err))
+        return false;
+    char *changed = backup_schema_diff(&gates->before, &after);
+    backup_schema_clear(&after);
+    bool same = is_same(changed, gates->rehearsed);
+    if (!same) {
+        neap_error_set(err, NEAP_ERR_VALIDATION_FAILED,
+                       "all is applied, and the schema did not change as it did in the rehearsal");
+        neap_error_detail(err, "In the rehearsal:\n%sHere:\n%s",
+                          gates->rehearsed == NULL ? "nothing\n" : gates->rehearsed,
+                          changed == NULL ? "nothing\n" : changed);
+    }
+    free(changed);
+    return same || fail(gates, json_object(), err);
+}
+
 bool neap_gates_validate(struct neap_gates *gates, struct neap_error *err)
 {
-    (void)err;
     if (!gates->any || gates->validated == 0)
         return true;
+    if (gates->was_rehearsed && !check_schema(gates, err))
+        return false;
     neap_gates_say(gates, &(struct neap_gate_said){.gate = "validate", .result = "passed"},
-                   "the verify of %zu %s holds after the COMMIT", gates->validated,
-                   gates->validated == 1 ? "migration" : "migrations");
+                   "the verify of %zu %s holds after the COMMIT%s", gates->validated,
+                   gates->validated == 1 ? "migration" : "migrations",
+                   gates->was_rehearsed ? "; the schema is as it was rehearsed" : "");
     return true;
 }

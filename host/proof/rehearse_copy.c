@@ -62,16 +62,9 @@ static bool find_backup(const struct neap_session *target, const char *store, co
     return found;
 }
 
-static bool is_proved(const struct backup *backup)
-{
-    const char *level = json_string_value(json_object_get(backup->verified, "level"));
-    return level != NULL && strcmp(level, "full") == 0 &&
-           json_is_true(json_object_get(backup->verified, "ok"));
-}
-
 static void warn_of(const struct neap_session *target, const struct backup *backup)
 {
-    if (!is_proved(backup))
+    if (!backup_is_proved(backup))
         neap_log(NEAP_LOG_WARN, "rehearsal.unproved",
                  "backup %s was never proved: `neap backup verify %s`", backup->id, backup->id);
     if (strcmp(backup_text(backup, "identity"), target->target->identity) != 0)
@@ -89,7 +82,7 @@ static bool restore(struct neap_session *target, const struct backup *backup,
     int dumped_by = (int)strtol(backup_text(backup, "pg_dump_version"), NULL, 10);
     out->from = neap_strdup(backup->id);
     out->has_rows = strcmp(backup_text(backup, "kind"), "full") == 0;
-    out->proved = is_proved(backup);
+    out->proved = backup_is_proved(backup);
     bool restored = backup_tool_find(target->loop, "pg_restore",
                                      dumped_by > major ? dumped_by : major, &pg_restore, err) &&
                     backup_restore(target->loop, &pg_restore, backup, &out->copy, err);
@@ -115,12 +108,13 @@ static bool dump_schema(struct neap_session *target, const struct neap_rehearse_
 {
     struct backup_tool pg_dump = {0};
     struct backup_dump *dump = NULL;
+    struct pg_client *client = NULL; /* of the role that may read it all */
     char *path = neap_rehearse_path(place, "dump");
     int64_t wait_ms = target->project->env.lock_budget_ms;
     int major = target->target->server_version_num / 10000;
-    bool dumped = neap_target_work(target->target, err) &&
+    bool dumped = neap_target_session(target->target, "backup", &client, err) &&
                   backup_tool_find(target->loop, "pg_dump", major, &pg_dump, err) &&
-                  backup_source_begin(target->target->work, wait_ms, source, err);
+                  backup_source_begin(client, wait_ms, source, err);
     struct backup_dump_opts opts = {.tool = &pg_dump,
                                     .source = source,
                                     .path = path,
@@ -130,7 +124,7 @@ static bool dump_schema(struct neap_session *target, const struct neap_rehearse_
         dumped && backup_dump_begin(target->loop, &opts, &dump, err) && backup_dump_end(dump, err);
     if (dumped)
         neap_json_set(source->facts, "pg_dump_version", neap_json_text(pg_dump.version));
-    neap_target_drop_work(target->target); /* and with it the locks */
+    pg_close(client); /* and with it the locks */
     backup_tool_clear(&pg_dump);
     free(path);
     return dumped;

@@ -164,6 +164,73 @@ describe("neap up on a protected environment", function()
     assert.equal("backup skipped disk is small", recorded(p)[2])
   end)
 
+  it("rehearses on the copy that proved the backup, and applies what worked", function()
+    local p = project "backup_max_age = '1h'"
+    p:query "create table t (id int); insert into t values (1)"
+    p:write_sql("0002_wrong.sql", "alter table t add column a int", "select true", "select 1")
+    local document = p:json("-e production up", 10)
+    assert.equal("rehearsal.down", document.error.code)
+    has(document.error.detail, "+ column public.t.a")
+    has(document.error.hint, "`neap up --skip-rehearsal --reason TEXT`")
+    assert.equal("preflight passed, backup passed, verify passed, rehearsal failed",
+      gates_of(document))
+    assert.is_false(document.rehearsal.ok)
+    assert.is_true(untouched(p))
+    p:write_sql("0002_wrong.sql", "alter table t add column a int", "select true",
+      "alter table t drop column a")
+    document = p:json "-e production up"
+    assert.equal("preflight passed, backup reused, verify reused, rehearsal passed, "
+      .. "validate passed", gates_of(document))
+    assert.equal(2, #document.rehearsal.units)
+    assert.equal(document.gates[2].backup, document.rehearsal.from)
+    p:write_sql("0003_b.sql", "alter table t add column b int", "select true", "select 1")
+    document = p:json { "-e", "production", "up", "--skip-rehearsal", "--reason", "INC-7" }
+    has(gates_of(document), "rehearsal skipped --skip-rehearsal, validate passed")
+    -- Without a backup there is the schema alone.
+    p:write_sql("0004_c.sql", "alter table t add column c int", "select true",
+      "alter table t drop column c")
+    document = p:json { "-e", "production", "up", "--skip-backup", "--reason", "INC-8" }
+    has(gates_of(document), "backup skipped --skip-backup, rehearsal passed, validate passed")
+    assert.equal("live-schema", document.rehearsal.from)
+    assert.same({}, { document.applied[2] })
+    p:expect "-e production audit verify"
+  end)
+
+  it("finds a schema that did not change as it did in the rehearsal", function()
+    local p = project "gates = { 'backup', 'rehearsal' }"
+    p:write("migrations/0001_a.lua", ([[
+return migration {
+  summary = "another one on each server",
+  up = function(db)
+    db:exec "create table a (id int)"
+    if db:value "select system_identifier::text from pg_control_system()" == %q then
+      db:exec "alter table a add column only_here int"
+    end
+  end,
+  verify = function(_, expect) expect.table "public.a" end,
+  down = function(db) db:exec "drop table a" end,
+}]]):format(p:value "select system_identifier from pg_control_system()"))
+    local document = p:json("-e production up", 9)
+    assert.equal("validation.failed", document.error.code)
+    has(document.error.detail, "Here:")
+    has(document.error.detail, "+ column public.a.only_here")
+    assert.equal("backup passed, verify passed, rehearsal passed, validate failed",
+      gates_of(document))
+  end)
+
+  it("stops when somebody changes the schema behind the gates", function()
+    local p = project "gates = { 'backup', 'rehearsal' }"
+    p:write_sql("0002_slow.sql", "select pg_sleep(1.5)", "select true", "select 1")
+    local run = p:start "-e production up --json"
+    assert(process.await(20, function() return run:out():find "verify" or #backups(p) > 0
+      and backups(p)[1].verified end), run:err())
+    p:query "create table other (id int)"
+    local r = run:wait()
+    assert.equal(11, r.status, r.out .. r.err)
+    assert.equal("backup.changed", e2e.decode(r.out).error.code)
+    assert.is_true(untouched(p))
+  end)
+
   it("asks down and redo for a backup, resume for preflight, and others for none", function()
     local p = project()
     p:expect "-e production up"
@@ -228,14 +295,14 @@ return migration {
       return (p.url:gsub("user=postgres", "user=" .. role))
     end
     p:write("neap.lua", ([[return { environments = { production = { url = %q, control = %q,
-      backup = %q, protected = true, gates = { 'preflight', 'backup' } } } }]]):format(
+      backup = %q, protected = true } } }]]):format(
       as "neap_migrator", as "neap_host", as "neap_backup"))
     p.env.DATABASE_URL = nil
     p:write_table("0001", "a")
-    assert.equal("preflight passed, backup passed, verify passed, validate passed",
-      gates_of(p:json "-e production up"))
+    assert.equal("preflight passed, backup passed, verify passed, rehearsal passed, "
+      .. "validate passed", gates_of(p:json "-e production up"))
     p:write_table("0002", "b")
-    p:expect "-e production up"
+    p:expect { "-e", "production", "up", "--skip-backup", "--reason", "INC-7" }
   end)
 
   it("leaves nothing when it is killed at a gate, and the next run goes through", function()
