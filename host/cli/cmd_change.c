@@ -285,7 +285,28 @@ static void log_statement(void *arg, const struct neap_statement_seen *seen)
     free(line);
 }
 
-/* What is applied stays so when it does not hold: the rest is not begun. */
+static void on_undone(void *arg, size_t index, const struct neap_outcome *outcome)
+{
+    struct cmd_change *change = arg;
+    change->items[index]->state = NEAP_STATE_PENDING;
+    tell_done(change, change->items[index], NEAP_DOWN, outcome);
+}
+
+/* The way back of what does not hold after its COMMIT: the first `count` items, which this
+ * run applied. The error says whether it led back. */
+static void go_back(struct cmd_change *change, size_t count, struct neap_error *err)
+{
+    struct neap_unit *units = neap_alloc(count * sizeof *units);
+    for (size_t i = 0; i < count; i++)
+        units[i] = (struct neap_unit){.id = change->items[i]->id,
+                                      .name = change->items[i]->name,
+                                      .source = &change->items[i]->source};
+    struct neap_way_back_undo undo = {
+        .units = units, .count = count, .undone = on_undone, .arg = change};
+    (void)neap_way_back_undo(&change->session.change, &undo, err);
+    free(units);
+}
+
 static bool validate(struct cmd_change *change, size_t index, enum neap_direction direction,
                      struct neap_error *err)
 {
@@ -299,6 +320,8 @@ static bool validate(struct cmd_change *change, size_t index, enum neap_directio
     neap_json_set(change->failed, "action", neap_json_text("validate"));
     for (size_t i = index + 1; i < change->count; i++)
         json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
+    if (err->code == NEAP_ERR_VALIDATION_FAILED)
+        go_back(change, index + 1, err);
     return false;
 }
 
@@ -345,7 +368,11 @@ bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
     change->gated = true;
     if (!run_items(change, direction, err))
         return false;
-    return direction == NEAP_DOWN || neap_gates_validate(&change->gates, err);
+    if (direction == NEAP_DOWN || neap_gates_validate(&change->gates, err))
+        return true;
+    if (err->code == NEAP_ERR_VALIDATION_FAILED)
+        go_back(change, change->count, err);
+    return false;
 }
 
 static json_t *account(struct cmd_change *change)

@@ -210,12 +210,21 @@ return migration {
   verify = function(_, expect) expect.table "public.a" end,
   down = function(db) db:exec "drop table a" end,
 }]]):format(p:value "select system_identifier from pg_control_system()"))
-    local document = p:json("-e production up", 9)
+    local document = p:json("-e production up", 8)
     assert.equal("validation.failed", document.error.code)
     has(document.error.detail, "Here:")
     has(document.error.detail, "+ column public.a.only_here")
     assert.equal("backup passed, verify passed, rehearsal passed, validate failed",
       gates_of(document))
+    has(document.error.detail, "the schema is as it was before")
+    assert.is_true(untouched(p))
+    -- Where there is no way back, a person decides, and is told of the backup.
+    p:write("migrations/0001_a.lua", (p:read "migrations/0001_a.lua":gsub("down = .*$",
+      'down = irreversible "gone is gone",\n}')))
+    document = p:json("-e production up", 9)
+    assert.equal("step.partial", document.error.code)
+    has(document.error.hint, "restore " .. document.gates[1].backup .. " --swap")
+    assert.is_false(untouched(p))
   end)
 
   it("stops when somebody changes the schema behind the gates", function()
@@ -268,19 +277,21 @@ return migration {
     has(p:expect("-e dev doctor").out, "asks for no preflight, backup, rehearsal here")
   end)
 
-  it("finds what does not hold after its COMMIT, and begins nothing more", function()
+  it("undoes what does not hold after its COMMIT, and begins nothing more", function()
     local p = project "gates = { 'preflight' }"
     -- True in the transaction that made it, and to nobody else.
     p:write_sql("0002_mine.sql", "create table g (id int)",
       "select pg_current_xact_id_if_assigned() is not null", "drop table g")
     p:write_table("0003", "c")
-    local document, r = p:json("-e production up", 9)
+    local document, r = p:json("-e production up", 8)
     assert.equal("validation.failed", document.error.code)
     has(document.error.message, "0002 mine is applied")
     assert.equal("migrations/0002_mine.sql", document.error.file)
     assert.same({ "0003" }, document.remaining)
     assert.same({ "0001", "0002" }, { document.applied[1].id, document.applied[2].id })
     assert.equal("0002", document.failed.id, r.out)
+    assert.same({ "0002", "0001" }, { document.undone[1].id, document.undone[2].id })
+    assert.is_true(untouched(p))
     assert.equal("preflight passed, validate failed", gates_of(document))
     assert.equal("f", p:value "select to_regclass('c') is not null")
   end)

@@ -225,7 +225,7 @@ return {
       environment(p, "gates = { 'preflight' }")
       return p:neap "-e production up --json"
     end, at = "migrations/0001_mine.sql:7", says = "does not hold after the COMMIT",
-      hint = "neap down" },
+      hint = "neap up" },
   },
   ["policy.refused"] = {
     { run = function(p)
