@@ -40,10 +40,12 @@ static bool is_alike(int64_t a_ms, int64_t b_ms)
     return more < NOISE_MS || more * 4 <= b_ms;
 }
 
-static char *difference(int64_t live_ms, int64_t copy_ms)
+static char *difference(int64_t live_ms, int64_t copy_ms, bool has_rows)
 {
     char copy[NEAP_DURATION_SIZE];
     neap_duration_text(copy_ms, copy);
+    if (!has_rows)
+        return neap_format("rehearsed without rows (%s)", copy);
     if (is_alike(live_ms, copy_ms))
         return neap_format("as rehearsed (%s)", copy);
     if (live_ms < copy_ms)
@@ -64,7 +66,8 @@ static json_t *slower_places(const json_t *places, const json_t *rehearsed)
     {
         char *place = neap_format("%s:%lld", neap_report_word(statement, "file"),
                                   (long long)neap_report_number(statement, "line"));
-        int64_t live_ms = neap_report_number(places, place) / 1000;
+        bool up = neap_report_word(statement, "part")[0] != 'd';
+        int64_t live_ms = up ? neap_report_number(places, place) / 1000 : 0;
         int64_t copy_ms = neap_report_number(statement, "duration_ms");
         if (json_array_size(slower) < PLACES_MAX && live_ms >= copy_ms * 2 &&
             !is_alike(live_ms, copy_ms)) {
@@ -79,7 +82,7 @@ static json_t *slower_places(const json_t *places, const json_t *rehearsed)
     return slower;
 }
 
-static void compare_unit(json_t *unit, const json_t *rehearsed)
+static void compare_unit(json_t *unit, const json_t *rehearsed, bool has_rows)
 {
     static const char *const keys[] = {"up_ms",     "verify_ms", "down_ms",   "predicted_ms",
                                        "locks",     "rewrites",  "wal_bytes", "temp_bytes",
@@ -89,22 +92,25 @@ static void compare_unit(json_t *unit, const json_t *rehearsed)
     neap_json_set(unit, "rehearsed", kept);
     if (!neap_report_is(unit, "result", "committed"))
         return;
-    char *words =
-        difference(neap_report_number(unit, "duration_ms"), rehearsed_ms(rehearsed, unit));
+    char *words = difference(neap_report_number(unit, "duration_ms"), rehearsed_ms(rehearsed, unit),
+                             has_rows);
     neap_json_set(unit, "difference", neap_json_text(words));
     free(words);
-    neap_json_set(unit, "slower", slower_places(json_object_get(unit, "places"), rehearsed));
+    if (has_rows && neap_report_is(unit, "direction", "up"))
+        neap_json_set(unit, "slower", slower_places(json_object_get(unit, "places"), rehearsed));
 }
 
 void neap_report_compare(json_t *json)
 {
+    const json_t *rows = json_object_get(json_object_get(json, "rehearsal"), "rows");
+    bool has_rows = !json_is_false(rows);
     size_t i;
     json_t *unit;
     json_array_foreach(json_object_get(json, "units"), i, unit)
     {
         const json_t *rehearsed = find_rehearsed(json, unit);
         if (rehearsed != NULL)
-            compare_unit(unit, rehearsed);
+            compare_unit(unit, rehearsed, has_rows);
         json_object_del(unit, "places");
     }
     json_array_foreach(json_object_get(json_object_get(json, "rehearsal"), "units"), i, unit)

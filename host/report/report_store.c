@@ -144,6 +144,10 @@ void neap_report_keep(const char *state_dir, const char *identity, const char *r
     json_t *json = NULL;
     char *dir = neap_report_dir(state_dir, run_id);
     bool kept = make(&where, TAIL_BYTES, &json, &err);
+    if (kept && json == NULL) { /* a swap gave the target another identity */
+        bool found = false;
+        kept = neap_report_find(state_dir, run_id, &json, &found, &err);
+    }
     bool wanted = json != NULL && is_changing(json);
     kept = kept && (!wanted || write_report(dir, json, &err));
     if (!kept)

@@ -99,6 +99,7 @@ static void say_rehearsal(struct neap_page *page, const json_t *json)
     const json_t *rehearsal = json_object_get(json, "rehearsal");
     const json_t *ok = json_object_get(rehearsal, "ok");
     char spent[NEAP_DURATION_SIZE];
+    size_t units = json_array_size(json_object_get(rehearsal, "units"));
     if (rehearsal == NULL)
         return;
     neap_duration_text((int64_t)(json_number_value(json_object_get(rehearsal, "seconds")) * 1000),
@@ -107,10 +108,11 @@ static void say_rehearsal(struct neap_page *page, const json_t *json)
     if (ok == NULL)
         neap_page_line(page, 2, "begun from %s, and not ended", word(rehearsal, "from"));
     else
-        neap_page_line(page, 2, "%s from %s in %s, %zu migrations up, down and up again",
-                       json_is_true(ok) ? "passed" : "FAILED", word(rehearsal, "from"), spent,
-                       json_array_size(json_object_get(rehearsal, "units")));
-    if (json_object_get(rehearsal, "error") != NULL)
+        neap_page_line(page, 2, "%s on a copy of %s%s in %s, %zu %s up, down and up again",
+                       json_is_true(ok) ? "passed" : "FAILED", word(rehearsal, "from"),
+                       json_is_false(json_object_get(rehearsal, "rows")) ? ", without rows" : "",
+                       spent, units, units == 1 ? "migration" : "migrations");
+    if (json_is_object(json_object_get(rehearsal, "error")))
         neap_page_line(page, 4, "%s", word(json_object_get(rehearsal, "error"), "message"));
 }
 

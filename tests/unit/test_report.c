@@ -115,10 +115,32 @@ static void test_report__compares_with_the_rehearsal(void **unused)
     assert_lacks(text, "a.lua:4");
     assert_contains(text, "lock (rehearsed): AccessExclusiveLock on public.users");
     assert_contains(text, "predicted: 1.2 s");
-    assert_contains(text, "passed from backup in 4.0 s");
+    assert_contains(text, "passed on a copy of backup in 4.0 s, 4 migrations up");
     assert_contains(text, "2.5 s for the lease");
     assert_true(metric(json, "rehearsal_success") == 1);
     assert_true(metric(json, "migration_duration_seconds") > 5.8);
+    free(text);
+    json_decref(json);
+}
+
+static void test_report__compares_no_time_without_rows(void **unused)
+{
+    static const char *const events[] = {
+        BEGIN,
+        "05|rehearsal.end|{\"ok\":true,\"from\":\"live-schema\",\"rows\":false,\"units\":["
+        "{\"id\":\"0001\",\"up_ms\":1,\"statements\":[{\"part\":\"up\",\"file\":\"a\","
+        "\"line\":1,\"duration_ms\":1}]}]}",
+        "10|step.statements|{\"statements\":[{\"file\":\"a\",\"line\":1,\"us\":9000000}]}",
+        COMMIT("10", "0001", ",\"duration_ms\":9000"),
+        END,
+        NULL};
+    json_t *json = report_of(events);
+    char *text = neap_report_text(json);
+
+    (void)unused;
+    assert_string_equal(text_at(json, "units", 0, "difference"), "rehearsed without rows (1 ms)");
+    assert_lacks(text, "slower at");
+    assert_contains(text, "live-schema, without rows in 0 ms, 1 migration up");
     free(text);
     json_decref(json);
 }
@@ -205,7 +227,7 @@ static void test_report__tells_each_turn_of_the_way_back(void **unused)
     (void)unused;
     assert_contains(text, "FAILED after 59.0 s, exit status 8");
     assert_contains(text, "1. down  0001: undone\n     one line\n     and another");
-    assert_contains(text, "FAILED from");
+    assert_contains(text, "FAILED on a copy of");
     assert_contains(text, "to timeline 2");
     assert_contains(text, "To do: Mend it.");
     assert_int_equal(json_array_size(json_object_get(json, "undo")), 0);
@@ -249,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_report__of_no_event_is_none),
         cmocka_unit_test(test_report__knows_what_it_does_not_know),
         cmocka_unit_test(test_report__compares_with_the_rehearsal),
+        cmocka_unit_test(test_report__compares_no_time_without_rows),
         cmocka_unit_test(test_report__tells_of_gates_and_proofs),
         cmocka_unit_test(test_report__says_what_is_not_proved),
         cmocka_unit_test(test_report__tells_each_turn_of_the_way_back),
