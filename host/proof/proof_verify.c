@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bindings/backup/backup_archive.h"
 #include "bindings/backup/backup_restore.h"
 #include "bindings/pg/pg_conninfo.h"
 #include "host/base/clock.h"
@@ -16,6 +15,7 @@
 #include "host/base/memory.h"
 #include "host/proof/proof.h"
 #include "host/proof/proof_compare.h"
+#include "host/proof/proof_run.h"
 
 struct verify {
     struct neap_loop *loop;
@@ -23,129 +23,11 @@ struct verify {
     const struct neap_proof_verify_opts *opts;
     const struct backup *backup;
     struct backup_copy *kept; /* NULL: the copy is thrown away */
-    struct neap_audit *audit;
-    struct neap_actor actor;
+    struct neap_audit *audit; /* borrowed */
     struct backup_tool pg_restore;
     char *copy_version; /* of the server that it was restored on */
     int64_t begun_ms;
-    int64_t hashed_bytes, told_ms;
 };
-
-static json_t *begin_fields(const struct verify *verify)
-{
-    static const char *const keys[] = {"identity", "environment", "database", NULL};
-    json_t *fields = json_object();
-    for (const char *const *key = keys; *key != NULL; key++)
-        neap_json_set(fields, *key, neap_json_text(backup_text(verify->backup, *key)));
-    neap_json_set(fields, "command", neap_json_text("backup verify"));
-    neap_json_set(fields, "backup", neap_json_text(verify->backup->id));
-    neap_json_set(fields, "neap_version", neap_json_text(NEAP_VERSION));
-    neap_json_set(fields, "actor", neap_json_text(verify->actor.name));
-    neap_json_set(fields, "who", json_incref(verify->actor.fields));
-    neap_json_set(fields, "reason", neap_json_text(verify->opts->reason));
-    neap_json_set(fields, "ticket", neap_json_text(verify->opts->ticket));
-    return fields;
-}
-
-/* The journal that knows the target, without the target. */
-static bool begin_run(struct verify *verify, struct neap_error *err)
-{
-    struct neap_audit_opts opts = {
-        .state_dir = verify->project->state_dir,
-        .identity = backup_text(verify->backup, "identity"),
-        .run_id = neap_loop_run(verify->loop)->id,
-        .signing_key = verify->project->signing_key,
-    };
-    neap_actor_open(&verify->actor);
-    return neap_audit_open(&opts, &verify->audit, err) &&
-           neap_audit_begin(verify->audit, "", begin_fields(verify), err);
-}
-
-static bool end_run(struct verify *verify, const struct neap_error *err)
-{
-    json_t *fields = json_object();
-    neap_json_set(fields, "exit_status",
-                  json_integer(err->code == NEAP_OK ? 0 : neap_error_exit_status(err)));
-    if (err->code != NEAP_OK)
-        neap_json_set(fields, "error", neap_json_error(err));
-    neap_audit_add(verify->audit, "run.end", fields);
-    return neap_audit_sync(verify->audit, NULL);
-}
-
-static void on_hashed(void *arg, int64_t bytes)
-{
-    struct verify *verify = arg;
-    char done[NEAP_PROOF_SIZE], total[NEAP_PROOF_SIZE];
-    verify->hashed_bytes += bytes;
-    neap_loop_turn(verify->loop); /* a lease must be renewed meanwhile */
-    if (neap_clock_ms() - verify->told_ms < 1000)
-        return;
-    verify->told_ms = neap_clock_ms();
-    neap_proof_size(verify->hashed_bytes, done);
-    neap_proof_size(json_integer_value(json_object_get(verify->backup->manifest, "bytes")), total);
-    neap_log_progress("verify: hashing, %s of %s", done, total);
-}
-
-/* What the journal noted when the backup was made. */
-struct noted {
-    const char *id;
-    char *sha256; /* NULL: it knows nothing of this backup */
-};
-
-static bool on_event(void *arg, const char *hash, const json_t *event)
-{
-    struct noted *noted = arg;
-    const json_t *fields = json_object_get(event, "data");
-    const char *id = json_string_value(json_object_get(fields, "id"));
-    const char *sha256 = json_string_value(json_object_get(fields, "manifest_sha256"));
-    const char *name = json_string_value(json_object_get(event, "event"));
-    (void)hash;
-    if (name == NULL || strcmp(name, "backup.end") != 0 || id == NULL || sha256 == NULL ||
-        strcmp(id, noted->id) != 0)
-        return true;
-    free(noted->sha256);
-    noted->sha256 = neap_strdup(sha256);
-    return true;
-}
-
-/* Hashes that lie beside what they are of show accidents. Who changes a dump on purpose
- * changes them too, but not the journal. */
-static bool check_journal(const struct verify *verify, struct neap_error *err)
-{
-    const struct backup *backup = verify->backup;
-    struct noted noted = {.id = backup->id};
-    if (!neap_audit_read(verify->project->state_dir, backup_text(backup, "identity"),
-                         backup_text(backup, "run_id"), on_event, &noted, err))
-        return false;
-    bool same = noted.sha256 == NULL || strcmp(noted.sha256, backup->manifest_sha256) == 0;
-    if (noted.sha256 == NULL)
-        neap_log(NEAP_LOG_WARN, "backup.foreign",
-                 "the journal here does not know backup %s, so that nothing but its own manifest "
-                 "speaks for it",
-                 backup->id);
-    if (!same) {
-        neap_error_set(err, NEAP_ERR_BACKUP_DAMAGED,
-                       "the manifest of backup %s is not the one that was written", backup->id);
-        neap_error_detail(err, "The journal of the run that made it has another SHA-256 of it.");
-    }
-    free(noted.sha256);
-    return same;
-}
-
-static bool check_quick(struct verify *verify, struct neap_error *err)
-{
-    const json_t *manifest = verify->backup->manifest;
-    int major = (int)(json_integer_value(json_object_get(manifest, "server_version_num")) / 10000);
-    int dumped_by = (int)strtol(backup_text(verify->backup, "pg_dump_version"), NULL, 10);
-    struct backup_watch watch = {
-        .run = neap_loop_run(verify->loop), .progress = on_hashed, .arg = verify};
-    bool good = check_journal(verify, err) && backup_check(verify->backup, &watch, err);
-    neap_log_progress_end();
-    return good &&
-           backup_tool_find(verify->loop, "pg_restore", dumped_by > major ? dumped_by : major,
-                            &verify->pg_restore, err) &&
-           backup_archive_list(verify->loop, &verify->pg_restore, verify->backup, err);
-}
 
 /* Definitions read otherwise in another major version: equal would prove little, and
  * different nothing. */
@@ -257,7 +139,9 @@ static bool check(struct verify *verify, json_t **verified, struct neap_error *e
 {
     struct neap_run *run = neap_loop_run(verify->loop);
     run->deadline_ms = neap_clock_deadline_ms(verify->opts->timeout_ms);
-    bool good = check_quick(verify, err) && (verify->opts->quick || check_full(verify, err));
+    bool good = neap_proof_files(verify->loop, verify->project, verify->backup, "verify",
+                                 &verify->pg_restore, err) &&
+                (verify->opts->quick || check_full(verify, err));
     run->deadline_ms = NEAP_FOREVER;
     /* The copy's server, not the target. */
     if (!good && err->code == NEAP_ERR_DB_CONNECT && !verify->opts->on_target)
@@ -269,7 +153,6 @@ static bool check(struct verify *verify, json_t **verified, struct neap_error *e
 
 static void clear(struct verify *verify)
 {
-    neap_actor_clear(&verify->actor);
     backup_tool_clear(&verify->pg_restore);
     free(verify->copy_version);
 }
@@ -301,17 +184,17 @@ bool neap_proof_verify(struct neap_loop *loop, const struct neap_project *projec
                             .opts = opts,
                             .backup = backup,
                             .begun_ms = neap_clock_ms()};
+    struct neap_proof_run_opts begin = {.project = project,
+                                        .backup = backup,
+                                        .command = "backup verify",
+                                        .reason = opts->reason,
+                                        .ticket = opts->ticket};
+    struct neap_proof_run run;
     *verified = NULL;
-    bool good = begin_run(&verify, err);
-    if (good) {
-        good = check(&verify, verified, err);
-        if (!end_run(&verify, err) && good) {
-            neap_error_set(err, NEAP_ERR_AUDIT_INCOMPLETE,
-                           "the end of this run could not be written to the journal");
-            good = false;
-        }
-    }
-    neap_audit_close(verify.audit);
+    bool good = neap_proof_run_begin(loop, &begin, &run, err);
+    verify.audit = run.audit;
+    good = good && check(&verify, verified, err);
+    good = neap_proof_run_end(&run, good, err);
     clear(&verify);
     return good;
 }
