@@ -101,8 +101,7 @@ static bool read_row(const struct pg_op *op, int row, struct backup_beside *out)
     *out = (struct backup_beside){0};
     if (mark != NULL) {
         const char *kind = json_string_value(json_object_get(mark, "kind"));
-        bool known = read_kind(kind, &out->kind) && (named || out->kind == BACKUP_BESIDE_KEPT);
-        if (!known) {
+        if (!read_kind(kind, &out->kind)) {
             json_decref(mark);
             return false;
         }
@@ -113,6 +112,7 @@ static bool read_row(const struct pg_op *op, int row, struct backup_beside *out)
     } else {
         return false;
     }
+    out->named = named;
     out->name = neap_strdup(name);
     out->oid = pg_cell_int(op, row, 1);
     out->bytes = pg_cell_int(op, row, 5);
@@ -256,9 +256,9 @@ static bool drop_now(const struct backup_server *server, const struct backup_bes
                      struct neap_error *err)
 {
     char *ident = NULL;
-    if (server->target != NULL && strcmp(server->target, beside->name) == 0) {
-        neap_error_set(err, NEAP_ERR_INTERNAL_BUG, "the target %s was about to be dropped",
-                       beside->name);
+    bool is_target = server->target != NULL && strcmp(server->target, beside->name) == 0;
+    if (is_target || !beside->named || beside->kind == BACKUP_BESIDE_KEPT) {
+        neap_error_set(err, NEAP_ERR_INTERNAL_BUG, "%s was about to be dropped", beside->name);
         return false;
     }
     if (!pg_ident(server->client, beside->name, strlen(beside->name), &ident, err))
@@ -280,8 +280,7 @@ bool backup_beside_drop(const struct backup_server *server, const char *name,
     pg_failure_clear(server->client);
     bool dropped = backup_beside_list(server, &list, &count, err);
     for (size_t i = 0; dropped && i < count; i++)
-        if (strcmp(list[i].name, name) == 0 && list[i].kind != BACKUP_BESIDE_KEPT &&
-            strcmp(list[i].run_id, own) == 0)
+        if (strcmp(list[i].name, name) == 0 && strcmp(list[i].run_id, own) == 0)
             dropped = drop_now(server, &list[i], err);
     backup_beside_list_free(list, count);
     pg_cleanup(server->client, false);
@@ -292,7 +291,7 @@ bool backup_beside_drop(const struct backup_server *server, const char *name,
 static bool is_remnant(const struct backup_beside *beside)
 {
     const char *state = json_string_value(json_object_get(beside->mark, "state"));
-    return !beside->alive &&
+    return beside->named && !beside->alive &&
            (beside->kind == BACKUP_BESIDE_COPY || (beside->kind == BACKUP_BESIDE_RESTORE &&
                                                    (state == NULL || strcmp(state, "whole") != 0)));
 }

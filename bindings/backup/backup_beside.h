@@ -27,6 +27,7 @@ struct backup_beside {
     char *run_id;
     json_t *mark; /* of its comment, whose fields the maker chose; NULL: it has none yet */
     bool alive;   /* its run has a session */
+    bool named;   /* as neap names what it may drop again */
 };
 void backup_beside_clear(struct backup_beside *beside);
 

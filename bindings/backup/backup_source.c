@@ -52,7 +52,8 @@ static const char sql_facts[] =
     " else pg_catalog.pg_current_wal_lsn() end::text,"
     " (select pg_catalog.count(*) from pg_catalog.pg_foreign_table),"
     " coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale'),"
-    " (select t.spcname from pg_catalog.pg_tablespace t where t.oid = d.dattablespace)"
+    " (select t.spcname from pg_catalog.pg_tablespace t"
+    " where t.oid = d.dattablespace and t.spcname <> 'pg_default')"
     " from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()";
 
 static const char sql_extensions[] =

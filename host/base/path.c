@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "host/base/memory.h"
@@ -425,4 +426,21 @@ char *neap_path_state_dir(void)
     dir = neap_path_join(home, ".local/state/neap");
     free(home);
     return dir;
+}
+
+bool neap_path_free_bytes(const char *path, double *out)
+{
+    struct statvfs found;
+    char *at = neap_strdup(path);
+    bool known = statvfs(at, &found) == 0;
+    for (char *slash; !known && (slash = strrchr(at, '/')) != NULL;) {
+        slash[slash == at] = '\0';
+        known = statvfs(at, &found) == 0;
+        if (slash == at)
+            break;
+    }
+    free(at);
+    if (known)
+        *out = (double)found.f_bavail * (double)found.f_frsize;
+    return known;
 }

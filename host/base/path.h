@@ -42,6 +42,9 @@ enum neap_presence { NEAP_ABSENT, NEAP_PRESENT, NEAP_PRESENCE_UNKNOWN };
 enum neap_presence neap_path_look(const char *path);
 /* True also where it cannot be told: nobody takes the name for free. */
 bool neap_path_exists(const char *path);
+/* Free for us where the path is, or the nearest directory above it that is there. False:
+ * it cannot be told. */
+bool neap_path_free_bytes(const char *path, double *out);
 /* NEAP_STATE_DIR, else $XDG_STATE_HOME/neap, else ~/.local/state/neap. The caller frees. */
 char *neap_path_state_dir(void);
 

@@ -63,6 +63,7 @@ void neap_chain_clear(struct chain *chain)
         free(run->hashes);
         free(run->journal_id);
         free(run->target_head);
+        free(run->kept);
         free(run->address);
         free(run);
     }
@@ -223,6 +224,16 @@ static void mark_backfilled(struct chain *chain, const json_t *data)
     }
 }
 
+/* What this run found in the target when it began, is not in the one that it restored. */
+static void keep_swap(struct chain_run *run, const json_t *data)
+{
+    const char *kept = json_string_value(json_object_get(data, "kept"));
+    if (!json_is_true(json_object_get(data, "ok")))
+        return;
+    free(run->kept);
+    run->kept = neap_strdup(kept == NULL ? "" : kept);
+}
+
 /* What some events mean to the chain. */
 static void keep_event(struct chain_check *check, struct chain *chain, struct chain_run *run,
                        const struct fields *fields)
@@ -239,6 +250,8 @@ static void keep_event(struct chain_check *check, struct chain *chain, struct ch
         check_signature(check, chain, run, fields);
     else if (strcmp(fields->event, "audit.backfilled") == 0)
         mark_backfilled(chain, fields->data);
+    else if (strcmp(fields->event, "restore.swapped") == 0)
+        keep_swap(run, fields->data);
     run->local_count = 0;
     if (strcmp(fields->event, "audit.copied") == 0) {
         run->local_count = 1;

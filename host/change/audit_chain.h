@@ -21,6 +21,7 @@ struct chain_run {
     int64_t copied_seq;  /* the journal says that the target has up to here */
     int64_t local_count; /* trailing events that never go to the target */
     bool ended, is_signed;
+    char *kept; /* it put a restored database here: the name of the one before, or "" */
 };
 
 struct chain {

@@ -109,8 +109,15 @@ static void compare_to_target(struct verify *verify, const struct chain_run *jou
 /* What a run saw last in the target must still be there. */
 static void compare_seen(struct verify *verify, const struct chain_run *run)
 {
-    if (run->target_head != NULL && run->target_head[0] != '\0' &&
-        json_object_get(verify->target.hashes, run->target_head) == NULL)
+    if (run->target_head == NULL || run->target_head[0] == '\0' ||
+        json_object_get(verify->target.hashes, run->target_head) != NULL)
+        return;
+    if (run->kept != NULL)
+        neap_chain_note(verify->check.report,
+                        "run %s restored a backup in the place of this database: what was recorded "
+                        "after the backup is in the journal, and in %s",
+                        run->id, run->kept[0] == '\0' ? "no database" : run->kept);
+    else
         neap_chain_finding(verify->check.report, run->id, 1, "target",
                            "the record that this run found last (%.12s…) is gone",
                            run->target_head);

@@ -42,6 +42,7 @@ struct neap_environment {
     char *url;     /* conninfo; NULL: PG* alone. Holds secrets: never print */
     char *control; /* conninfo of the control session, likewise; NULL: url */
     char *backup;  /* of the session that is backed up through, likewise; NULL: url */
+    char *restore; /* of the role that makes databases, likewise; NULL: url */
     bool scratch;  /* built in: bindings/scratch gives the url */
     bool is_protected;
     bool allow_superuser;

@@ -295,7 +295,7 @@ void neap_tx_rollback(struct neap_tx *tx)
 
 bool neap_tx_publish(struct neap_change *change, struct neap_error *err)
 {
-    struct pg_client *control = change->target->control;
+    struct pg_client *control = change->target == NULL ? NULL : change->target->control;
     if (!neap_audit_sync(change->audit, err))
         return false;
     /* The copy is second: what cannot be copied now, the next run copies. */

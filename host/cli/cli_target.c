@@ -60,24 +60,26 @@ static bool read_answer(char *answer, size_t size)
     return true;
 }
 
-bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const char *what,
-                 struct neap_error *err)
+bool cli_is_asked(const struct neap_cli *cli)
 {
-    const char *name = session->target->database;
-    if (!cli->project.env.is_protected)
-        return true;
-    if (cli->opt.confirm == NULL && isatty(STDIN_FILENO) && isatty(STDERR_FILENO)) {
+    return cli->opt.confirm == NULL && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
+bool cli_confirm_name(struct neap_cli *cli, const char *name, const char *address, const char *what,
+                      struct neap_error *err)
+{
+    const char *env = cli->project.env.name;
+    if (cli_is_asked(cli)) {
         char answer[128] = "";
-        fprintf(stderr, "%s on %s (%s).\nType the database's name to go on: ", what,
-                cli->project.env.name, pg_address(session->target->control));
+        fprintf(stderr, "%s on %s (%s).\nType the database's name to go on: ", what, env, address);
         (void)fflush(stderr);
         if (read_answer(answer, sizeof answer) && strcmp(answer, name) == 0)
             return true;
     } else if (cli->opt.confirm != NULL && strcmp(cli->opt.confirm, name) == 0) {
         return true;
     }
-    neap_error_set(err, NEAP_ERR_APPROVAL_MISSING, "%s on the protected environment %s %s", what,
-                   cli->project.env.name,
+    neap_error_set(err, NEAP_ERR_APPROVAL_MISSING, "%s on the %senvironment %s %s", what,
+                   cli->project.env.is_protected ? "protected " : "", env,
                    cli->opt.confirm == NULL ? "was not confirmed"
                                             : "was confirmed for another "
                                               "database");
@@ -95,6 +97,14 @@ char *cli_store(const struct neap_cli *cli)
     char *dir = neap_strdup(resolved == NULL ? cli->opt.to : resolved);
     free(resolved);
     return dir;
+}
+
+bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const char *what,
+                 struct neap_error *err)
+{
+    return !cli->project.env.is_protected ||
+           cli_confirm_name(cli, session->target->database, pg_address(session->target->control),
+                            what, err);
 }
 
 bool cli_need_reason(struct neap_cli *cli, struct neap_error *err)

@@ -21,6 +21,11 @@ bool cli_place(const struct neap_cli *cli, bool *on_target, struct neap_error *e
  * --confirm; without a terminal only the flag counts. approval.missing. */
 bool cli_confirm(struct neap_cli *cli, const struct neap_session *session, const char *what,
                  struct neap_error *err);
+/* The same wherever it is: `name` is the database's. */
+bool cli_confirm_name(struct neap_cli *cli, const char *name, const char *address, const char *what,
+                      struct neap_error *err);
+/* There is somebody to ask, and --confirm has not answered. */
+bool cli_is_asked(const struct neap_cli *cli);
 /* --reason where it must be given. */
 bool cli_need_reason(struct neap_cli *cli, struct neap_error *err);
 /* Where the backups are: --to, else the environment's directory, else with the journal.

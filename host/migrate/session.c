@@ -238,6 +238,32 @@ bool neap_session_begin(struct neap_session *session, const struct neap_session_
     return true;
 }
 
+void neap_session_leave(struct neap_session *session)
+{
+    lease_release(session->lease); /* first: the watch may close the control session */
+    neap_watch_end(session->watch);
+    neap_target_close(session->target);
+    session->lease = session->change.lease = NULL;
+    session->watch = session->change.watch = NULL;
+    session->target = session->change.target = NULL;
+}
+
+bool neap_session_return(struct neap_session *session, struct neap_error *err)
+{
+    const struct neap_environment *env = &session->project->env;
+    limit_silence(session->loop, env->connect_timeout_ms + env->lease_wait_ms + BEGIN_WAIT_MS);
+    bool back = neap_target_open(session->loop, env, true, &session->target, err);
+    if (back) {
+        session->change.target = session->target;
+        back = neap_history_install(session->target->control, err) &&
+               neap_session_reload(session, err) && claim(session, err) &&
+               mark_target(session, err) && neap_session_reload(session, err);
+        session->change.lease = session->lease;
+        session->watch = session->change.watch = neap_watch_begin(session->target);
+    }
+    return end_silence(session, back, err);
+}
+
 /* All rows that the plan will write, at once: the first step's own statements hide
  * the round trip. */
 static bool announce(struct neap_session *session, struct neap_plan_item *const *items,

@@ -42,6 +42,12 @@ struct neap_session_opts {
  * picked from the plan before must be picked again. */
 bool neap_session_begin(struct neap_session *session, const struct neap_session_opts *opts,
                         struct neap_error *err);
+/* Lets go of the target, so that no session of ours is left there: lease, watch, both
+ * clients. The run and its chain go on; nothing is copied to a target meanwhile. */
+void neap_session_leave(struct neap_session *session);
+/* Looks again where the environment leads, which may be another database now, and claims
+ * its lease: from here on its events are copied there, from run.begin on. */
+bool neap_session_return(struct neap_session *session, struct neap_error *err);
 /* Records what is about to be done; durable on return. */
 bool neap_session_plan(struct neap_session *session, struct neap_plan_item *const *items,
                        size_t count, const char *action, struct neap_error *err);

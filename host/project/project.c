@@ -207,7 +207,10 @@ static bool fill_other_urls(struct neap_project *project, const struct choice *c
 {
     return fill_other_url(project, choice, "control", "NEAP_CONTROL_URL", &project->env.control,
                           err) &&
-           fill_other_url(project, choice, "backup", "NEAP_BACKUP_URL", &project->env.backup, err);
+           fill_other_url(project, choice, "backup", "NEAP_BACKUP_URL", &project->env.backup,
+                          err) &&
+           fill_other_url(project, choice, "restore", "NEAP_RESTORE_URL", &project->env.restore,
+                          err);
 }
 
 static bool fill_url(struct neap_project *project, const struct choice *choice,
@@ -436,6 +439,7 @@ static void clear_environment(struct neap_environment *env)
     free(env->url);
     free(env->control);
     free(env->backup);
+    free(env->restore);
     free(env->backup_dir);
     free(env->role);
     free(env->system_identifier);

@@ -19,6 +19,7 @@
  *         allow_superuser = true,
  *         preflight = { connections = { warning = 70 } }, -- project_preflight.h
  *         backup = env "BACKUP_URL",      -- a role's that may read everything; or url's
+ *         restore = env "RESTORE_URL",    -- a role's that may make databases; or url's
  *         gates = { "preflight", "backup" }, backup_max_age = "1h",
  *         backup_dir = "/srv/backups", retention = { daily = "7d", keep = 3 },
  *         auto_restore = true,            -- project_gates.h

@@ -63,6 +63,7 @@ static const struct key environment_keys[] = {
     {"preflight", KEY_TABLE},
     {"gates", KEY_LIST},
     {"backup", KEY_TEXT},
+    {"restore", KEY_TEXT},
     {"backup_dir", KEY_TEXT},
     {"backup_max_age", KEY_DURATION},
     {"retention", KEY_TABLE},
@@ -180,7 +181,7 @@ static bool is_name(const char *name)
 }
 
 /* The keys of an environment that are connection strings. */
-static const char *const url_keys[] = {"url", "control", "backup", NULL};
+static const char *const url_keys[] = {"url", "control", "backup", "restore", NULL};
 
 static bool check_environment(const char *name, const json_t *table, struct neap_error *err)
 {

@@ -9,11 +9,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "host/base/buffer.h"
 #include "host/base/json.h"
 #include "host/base/memory.h"
+#include "host/base/path.h"
 #include "host/proof/preflight_sql.h"
 
 #define COUNT ""
@@ -165,31 +165,13 @@ static bool ask_text(const struct asking *asking, const char *sql, char **out,
     return asked;
 }
 
-/* Of the directory, or the nearest above it that is there. */
-static bool free_bytes(const char *path, double *out)
-{
-    struct statvfs found;
-    char *at = neap_strdup(path);
-    bool known = statvfs(at, &found) == 0;
-    for (char *slash; !known && (slash = strrchr(at, '/')) != NULL;) {
-        slash[slash == at] = '\0';
-        known = statvfs(at, &found) == 0;
-        if (slash == at)
-            break;
-    }
-    free(at);
-    if (known)
-        *out = (double)found.f_bavail * (double)found.f_frsize;
-    return known;
-}
-
 static void look_disk(const struct asking *asking, enum neap_preflight_name check, const char *path,
                       struct neap_preflight_row *row)
 {
     const double mb = 1024.0 * 1024.0;
     double bytes = 0;
     row->value = NAN;
-    if (path == NULL || !free_bytes(path, &bytes)) {
+    if (path == NULL || !neap_path_free_bytes(path, &bytes)) {
         row->message = neap_strdup("it is not on this machine, or the role may not know where");
         return;
     }

@@ -50,6 +50,8 @@ bool neap_proof_verify(struct neap_loop *loop, const struct neap_project *projec
 /* Gives an error that came from below the code of a failed backup (exit 11), unless it is
  * the target's, the journal's or a stop. */
 void neap_proof_error(struct neap_error *err);
+/* The same of a restore on the target's server, whose role may be short of rights there. */
+void neap_proof_restore_error(struct neap_error *err);
 #define NEAP_PROOF_SIZE NEAP_SIZE_SIZE
 /* For people: "34.5 MB". */
 void neap_proof_size(int64_t bytes, char text[NEAP_PROOF_SIZE]);

@@ -42,6 +42,15 @@ void neap_proof_error(struct neap_error *err)
         err->code = NEAP_ERR_BACKUP_FAILED;
 }
 
+void neap_proof_restore_error(struct neap_error *err)
+{
+    neap_proof_error(err);
+    if (err->code == NEAP_ERR_BACKUP_RIGHTS)
+        neap_error_hint(err, "A restore needs CREATEDB and the rights of every owner: name a role "
+                             "that has them as `restore` in the environment; see `neap help "
+                             "restore`.");
+}
+
 void neap_proof_size(int64_t bytes, char text[NEAP_PROOF_SIZE])
 {
     neap_size_text(bytes, text);

@@ -62,7 +62,8 @@ static bool restore(struct verify *verify, struct backup_copy *out, struct neap_
         return check_version(verify, err) &&
                backup_restore(verify->loop, &verify->pg_restore, verify->backup, out, err);
     char *target = pg_conninfo_database(env->url);
-    bool restored = backup_restore_beside(verify->loop, env->url, target, &verify->pg_restore,
+    const char *conninfo = env->restore != NULL ? env->restore : env->url;
+    bool restored = backup_restore_beside(verify->loop, conninfo, target, &verify->pg_restore,
                                           verify->backup, out, err);
     if (restored)
         verify->copy_version = neap_strdup(backup_copy_version(out));
@@ -146,7 +147,10 @@ static bool check(struct verify *verify, json_t **verified, struct neap_error *e
     /* The copy's server, not the target. */
     if (!good && err->code == NEAP_ERR_DB_CONNECT && !verify->opts->on_target)
         err->code = NEAP_ERR_BACKUP_FAILED;
-    neap_proof_error(err);
+    if (verify->opts->on_target)
+        neap_proof_restore_error(err);
+    else
+        neap_proof_error(err);
     keep(verify, err, verified);
     return good;
 }

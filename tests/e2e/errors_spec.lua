@@ -11,7 +11,7 @@
 -- neap ends with another.
 local e2e = require "harness"
 
-local parts = { "provoke_backup",
+local parts = { "provoke_backup", "provoke_restore",
   "provoke_project", "provoke_script", "provoke_statement", "provoke_server" }
 
 local function rows()

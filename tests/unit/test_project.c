@@ -26,9 +26,9 @@ struct fixture {
 static int set_up(void **state)
 {
     static const char *const variables[] = {
-        "NEAP_ENV", "NEAP_TIMEOUT",     "NEAP_MEMORY",     "NEAP_STATE_DIR", "DATABASE_URL",
-        "PGHOST",   "PGSERVICE",        "PGDATABASE",      "PGHOSTADDR",     "PGPASSWORD",
-        "SHOP_URL", "NEAP_CONTROL_URL", "NEAP_BACKUP_URL",
+        "NEAP_ENV", "NEAP_TIMEOUT",     "NEAP_MEMORY",     "NEAP_STATE_DIR",   "DATABASE_URL",
+        "PGHOST",   "PGSERVICE",        "PGDATABASE",      "PGHOSTADDR",       "PGPASSWORD",
+        "SHOP_URL", "NEAP_CONTROL_URL", "NEAP_BACKUP_URL", "NEAP_RESTORE_URL",
     };
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -228,7 +228,8 @@ static void test_project__gates_and_retention(void **state)
     write_config(f,
                  "return { environments = { a = { url = 'dbname=a', protected = true },"
                  " b = { url = 'dbname=b', protected = true, gates = {}, backup_dir = 'kept',"
-                 "  backup_max_age = '2h', auto_restore = true, backup = 'service=all',"
+                 "  backup_max_age = '2h', auto_restore = true, backup = 'service=all', restore = "
+                 "'service=r',"
                  "  retention = { daily = '40d', weekly = false, keep = 3 } },"
                  " c = { url = 'dbname=c', gates = { 'backup', 'preflight' } } } }",
                  0600);
@@ -247,6 +248,7 @@ static void test_project__gates_and_retention(void **state)
     assert_true(env->auto_restore);
     assert_int_equal(env->backup_max_age_ms, 7200000);
     assert_string_equal(env->backup, "service=all");
+    assert_string_equal(env->restore, "service=r");
     assert_int_equal(env->retention_keep, 3);
     assert_true(env->retention_ms[NEAP_RETENTION_DAILY] == 40LL * 86400000);
     assert_true(env->retention_ms[NEAP_RETENTION_WEEKLY] == NEAP_FOREVER);

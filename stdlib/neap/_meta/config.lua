@@ -25,6 +25,7 @@ function env(name) end
 ---@field database? string the database that it must be
 ---@field backup? string the url of a role that may read everything, for backups; `url`
 ---@field gates? neap.Gate[] what `neap up` must pass first; all of them where protected, else {}
+---@field restore? string the url of a role that may make databases and own all in them; `url`
 ---@field backup_max_age? neap.Duration of a proved backup that the gate takes again; "1h"
 ---@field backup_dir? string where backups are; `backups` in the state directory
 ---@field retention? neap.Retention how long `neap backup prune` keeps backups
