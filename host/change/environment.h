@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct backup_pitr;
+
 enum neap_preflight_name {
 #define NEAP_PREFLIGHT(symbol, name, unit, side, warning, error, about) NEAP_PREFLIGHT_##symbol,
 #include "host/change/preflight.def"
@@ -63,6 +65,7 @@ struct neap_environment {
     int64_t retention_ms[NEAP_RETENTION_COUNT]; /* by tag; NEAP_FOREVER: it stays */
     int64_t retention_keep;                     /* so many proved ones stay anyhow; default 1 */
     bool auto_restore;                          /* the way back may restore by itself */
+    struct backup_pitr *archive; /* who keeps the server's WAL and backups; NULL: nobody */
 };
 
 #endif

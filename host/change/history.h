@@ -12,7 +12,13 @@
 #include "host/change/attempt.h"
 #include "host/change/audit.h"
 
-#define NEAP_SCHEMA_VERSION 2
+#define NEAP_SCHEMA_VERSION 3
+
+/* SQL: the timeline of a primary's LSN. A segment's name begins with it, in eight hex
+ * digits; the control file has the old one until the first checkpoint after a promotion. */
+#define HISTORY_TIMELINE(lsn)                                                                \
+    "(('x' operator(pg_catalog.||) pg_catalog.left(pg_catalog.pg_walfile_name(" lsn "), 8))" \
+    "::pg_catalog.\"bit\"(32))::pg_catalog.int4"
 
 enum neap_history_state {
     NEAP_STATE_PENDING, /* never applied, or undone */

@@ -231,15 +231,24 @@ static const char *const attempts_sql[] = {
     NULL,
 };
 
+/* Version 3: where in the server's WAL each row was written, and on which timeline: what a
+ * recovery to a point in time stops before. Rows from before have none. */
+static const char *const places_sql[] = {
+    "alter table neap.history add column timeline pg_catalog.int4",
+    "alter table neap.history"
+    " alter column lsn set default pg_catalog.pg_current_wal_insert_lsn(),"
+    " alter column timeline set default " HISTORY_TIMELINE(
+        "pg_catalog.pg_current_wal_insert_lsn()"),
+    NULL,
+};
+
 /* In the order of a new target. The version is set at the end of each. */
 static const struct schema_part {
     int version;
     const char *const *sql;
 } schema_parts[] = {
-    {1, tables_sql},
-    {1, neap_audit_schema_sql},
-    {2, lease_schema_sql},
-    {2, attempts_sql},
+    {1, tables_sql}, {1, neap_audit_schema_sql}, {2, lease_schema_sql}, {2, attempts_sql},
+    {3, places_sql},
 };
 
 /* AccessShare on neap.meta. */

@@ -13,6 +13,7 @@
 #include "host/base/json.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
+#include "host/change/restore_point.h"
 
 void cmd_change_open(struct cmd_change *change, struct neap_cli *cli)
 {
@@ -360,7 +361,8 @@ bool cmd_change_run(struct cmd_change *change, enum neap_direction direction,
     }
     change->session.change.confirmed = on_confirmed;
     change->session.change.confirmed_arg = change;
-    if (!change->gated && !neap_gates_pass(&change->gates, change->items, change->count, err)) {
+    if (!change->gated && (!neap_gates_pass(&change->gates, change->items, change->count, err) ||
+                           !neap_restore_point(&change->session.change, err))) {
         for (size_t i = 0; i < change->count; i++)
             json_array_append_new(change->remaining, neap_json_text(change->items[i]->id));
         return false;

@@ -472,6 +472,7 @@ describe("what is missing", function()
     p:query [[drop function neap.record; drop function neap.record_events;
       drop function neap.enter; drop function neap.tidy; drop table neap.attempt;
       alter function neap.fence security invoker; alter table neap.lease drop column earlier;
+      alter table neap.history drop column timeline, alter column lsn drop default;
       update neap.meta set version = 1]]
     p:write_table("0002", "b")
     assert.equal(1, p:json("status").applied)
@@ -483,7 +484,7 @@ describe("what is missing", function()
     has(document.error.hint, "upgrades schema neap")
     assert.equal("1", p:value "select version from neap.meta")
     set_up(p)
-    assert.equal("2", p:value "select version from neap.meta")
+    assert.equal("3", p:value "select version from neap.meta")
     p:expect "up"
     p:expect "down --to 0"
     p:expect "audit verify"
