@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --
--- neap against psql (and peers that are on PATH) on one server, in one run:
--- every round runs each of them once, on a database of its own, and the ratios
--- are those of the medians. Absolute times belong to one machine; only ratios
--- carry over.
+-- neap against psql (and peers that are on PATH), pg_dump and pg_restore, on one server
+-- in one run, each on a database of its own.
 --
 --   lua5.4 tests/bench/bench.lua [--rounds N] [--only PATTERN] [--markdown]
 package.path = "tests/bench/?.lua;tests/e2e/support/?.lua;" .. package.path
 
 local e2e = require "harness"
 local peers = require "peers"
+local proof = require "proof"
+local race = require "race"
 local workloads = require "workloads"
 local process = e2e.process
 local quote = process.quote
@@ -19,73 +19,10 @@ local quote = process.quote
 local pid = process.own_pid()
 local address = ("127.%d.%d.1"):format(pid // 250 % 250 + 1, pid % 250 + 1)
 
-local rounds, only, markdown = 5, "", false
-local temp = process.capture "mktemp -d /tmp/neap-bench-XXXXXX"
-
 -- As a server is set up by default: what is committed is on disk.
 local settings = { "fsync=on", "synchronous_commit=on", "full_page_writes=on",
   "shared_buffers=128MB", "autovacuum=off", "max_wal_size=4GB", "checkpoint_timeout=1h",
   "listen_addresses=" .. address }
-
-local function compile(name, libraries)
-  local program = temp .. "/" .. name
-  assert(os.execute(("%s -O2 -o %s %s %s"):format(os.getenv "CC" or "cc", quote(program),
-    quote("tests/bench/" .. name .. ".c"), libraries or "")))
-  return program
-end
-
-local function median(values)
-  table.sort(values)
-  local middle = #values // 2
-  return #values % 2 == 1 and values[middle + 1] or (values[middle] + values[middle + 1]) / 2
-end
-
-local timed, pipelined, delay
-local serial = 0
-
--- Runs a command to its end: wall milliseconds and peak KiB.
-local function measure(command)
-  serial = serial + 1
-  local files = ("%s/run-%d"):format(temp, serial)
-  local argv = { timed, table.unpack(command.argv) }
-  local r = process.run(argv, files, { env = command.env, cwd = command.cwd, timeout = 600 })
-  local status, wall, _, peak = r.err:match "\n(%d+) (%d+) (%d+) (%d+)\n$"
-  if status ~= "0" then
-    error(("%s: exit %s\n%s%s"):format(table.concat(command.argv, " "), tostring(status),
-      r.out:sub(-2000), r.err:sub(-2000)), 0)
-  end
-  for _, suffix in ipairs { ".out", ".err" } do
-    os.remove(files .. suffix)
-  end
-  return wall / 1e6, tonumber(peak)
-end
-
--- The runners of one workload: each has `prepare` (not measured, may be nil) and
--- `command`; both get a fresh or the prepared database's URL.
-local function race(runners)
-  local seen = {}
-  for _, runner in ipairs(runners) do
-    seen[runner.name] = { wall = {}, peak = {} }
-  end
-  for round = 0, rounds do -- the first warms up
-    for _, runner in ipairs(runners) do
-      local wall, peak = measure(runner:next())
-      if round > 0 then
-        table.insert(seen[runner.name].wall, wall)
-        table.insert(seen[runner.name].peak, peak)
-      end
-      if runner.clean then
-        runner:clean()
-      end
-    end
-  end
-  for _, figures in pairs(seen) do
-    figures.wall_low, figures.wall_high = math.min(table.unpack(figures.wall)),
-      math.max(table.unpack(figures.wall))
-    figures.wall, figures.peak = median(figures.wall), median(figures.peak)
-  end
-  return seen
-end
 
 local function psql_argv(url, ...)
   return { e2e.cluster().bin .. "/psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", url, ... }
@@ -107,7 +44,7 @@ local function fresh(name, through, make, prepare)
   function runner.next(self)
     self.database = e2e.database()
     if prepare then
-      measure(prepare(url_of(self.database), self.database))
+      race.measure(prepare(url_of(self.database), self.database))
     end
     return make(url_of(self.database, through), self.database)
   end
@@ -140,7 +77,7 @@ local function appliers(p, through, first)
       return neap_command(p, url, p.temp .. "/state-" .. database, table.unpack(words))
     end
   end
-  pipelined = pipelined or compile("pipelined", "$(pkg-config --cflags --libs libpq)")
+  local pipelined = race.compile("pipelined", "$(pkg-config --cflags --libs libpq)")
   local function hand(file)
     return function(url)
       return { argv = { pipelined, url, file }, cwd = p.dir, env = { PATH = os.getenv "PATH" } }
@@ -153,35 +90,12 @@ local function appliers(p, through, first)
   }
 end
 
-local results = {}
-
-local function report(title, target, aim, figures, field)
-  local base = figures.psql[field]
-  local unit = field == "wall" and "ms" or "MiB"
-  local scale = field == "wall" and 1 or 1024
-  results[#results + 1] = { title = title, target = target, aim = aim, base = base / scale,
-    unit = unit, field = field, figures = figures }
-  local function line(name)
-    return ("%s %.1f %s = %.2fx"):format(name, figures[name][field] / scale, unit,
-      figures[name][field] / base)
-  end
-  local names = {}
-  for name in pairs(figures) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    names[i] = line(name)
-  end
-  io.stderr:write(("%-40s %s\n"):format(title, table.concat(names, ", ")))
-end
-
 local function apply_small(count, title, target, aim, through)
   local p = e2e.project { database = false }
   local all = workloads.write_small(p, count)
   local runners = appliers(p, through)
   peers.add(runners, "apply", all, p, fresh, through)
-  report(title, target, aim, race(runners), "wall")
+  race.report { title = title, target = target, aim = aim, figures = race.run(runners) }
   e2e.clean()
 end
 
@@ -190,7 +104,7 @@ local function one_migration(title, through)
   local all = workloads.write_one(p, 1000)
   local runners = appliers(p, through, true)
   peers.add(runners, "one", all, p, fresh, through)
-  report(title, "0.45x", "0.35x", race(runners), "wall")
+  race.report { title = title, target = "0.45x", aim = "0.35x", figures = race.run(runners) }
   e2e.clean()
 end
 
@@ -206,8 +120,8 @@ local function nothing_to_do(count, targets, with_memory)
   local all = workloads.write_small(p, count)
   local ours, theirs = e2e.database(), e2e.database()
   local state = p.temp .. "/state"
-  measure(neap_command(p, url_of(ours), state, "up"))
-  measure(psql_command(p, url_of(theirs), "-f", "psql.sql"))
+  race.measure(neap_command(p, url_of(ours), state, "up"))
+  race.measure(psql_command(p, url_of(theirs), "-f", "psql.sql"))
   local psql = standing("psql", theirs, function(url)
     return psql_command(p, url, "-o", "/dev/null", "-c",
       "select id, name, hash from public.psql_history order by id")
@@ -219,13 +133,15 @@ local function nothing_to_do(count, targets, with_memory)
   end
   local runners = { psql, neap "up" }
   peers.add(runners, "nothing", all, p, standing)
-  local figures = race(runners)
-  report(("no-op up, %d applied"):format(count), targets[1], targets[2], figures, "wall")
+  local figures = race.run(runners)
+  race.report { title = ("no-op up, %d applied"):format(count), target = targets[1],
+    aim = targets[2], figures = figures }
   if with_memory then
-    report(("peak memory, %d applied"):format(count), "24 MiB", "14 MiB", figures, "peak")
+    race.report { title = ("peak memory, %d applied"):format(count), target = "24 MiB",
+      aim = "14 MiB", figures = figures, field = "peak" }
   end
-  report(("status, %d applied"):format(count), targets[1], targets[2], race { psql, neap "status" },
-    "wall")
+  race.report { title = ("status, %d applied"):format(count), target = targets[1],
+    aim = targets[2], figures = race.run { psql, neap "status" } }
   e2e.clean()
   drop(ours)
   drop(theirs)
@@ -233,11 +149,10 @@ end
 
 -- `work` over a wire that holds every byte back for so many microseconds each way.
 local function over_wire(name, delay_us, work)
-  local dir = temp .. "/" .. name
+  local dir = race.temp .. "/" .. name
   assert(os.execute("mkdir " .. quote(dir)))
-  delay = delay or compile "delay"
-  local wire = process.start({ delay, dir .. "/.s.PGSQL.5432",
-    e2e.cluster().socket .. "/.s.PGSQL.5432", tostring(delay_us) }, temp .. "/" .. name .. "-log",
+  local wire = process.start({ race.compile "delay", dir .. "/.s.PGSQL.5432",
+    e2e.cluster().socket .. "/.s.PGSQL.5432", tostring(delay_us) }, dir .. "-log",
     { cwd = "/", env = {} })
   assert(wire:says("ready", 10), wire:err())
   work(dir)
@@ -273,6 +188,7 @@ local benches = {
   { "noop10", function() nothing_to_do(10, { "1.6x", "1.2x" }) end },
   { "noop1000", function() nothing_to_do(1000, { "2.5x", "1.6x" }, true) end },
   { "noop5000", function() nothing_to_do(5000, { "4x", "2.5x" }) end },
+  { "backup", function() proof.backup(url_of) end },
 }
 
 local function print_markdown()
@@ -280,26 +196,17 @@ local function print_markdown()
   for _, name in ipairs(peers.names()) do
     names[#names + 1] = name
   end
-  print("| workload | psql, 1.00 = | " .. table.concat(names, " | ") .. " | at most | aim |")
-  print("|---|---|" .. ("---|"):rep(#names + 2))
-  for _, row in ipairs(results) do
-    local cells = { row.title, ("%.1f %s"):format(row.base, row.unit) }
-    for _, name in ipairs(names) do
-      local figures = row.figures[name]
-      local value = figures and figures[row.field] / (row.field == "peak" and 1024 or 1)
-      cells[#cells + 1] = not figures and "" or row.field == "peak" and ("%.1f MiB"):format(value)
-        or ("%.2fx"):format(value / row.base)
-    end
-    cells[#cells + 1], cells[#cells + 2] = row.target, row.aim
-    print("| " .. table.concat(cells, " | ") .. " |")
-  end
+  race.markdown("psql", names)
+  race.markdown("pg_dump", { "neap" })
+  race.markdown("pg_restore", { "neap" })
 end
 
+local only, markdown = "", false
 local i = 1
 while arg[i] do
   if arg[i] == "--rounds" then
     i = i + 1
-    rounds = assert(math.tointeger(tonumber(arg[i])), "--rounds needs a number")
+    race.rounds = assert(math.tointeger(tonumber(arg[i])), "--rounds needs a number")
   elseif arg[i] == "--only" then
     i = i + 1
     only = assert(arg[i], "--only needs a pattern")
@@ -313,7 +220,6 @@ while arg[i] do
 end
 
 e2e.cluster(settings)
-timed = compile "timed"
 for _, bench in ipairs(benches) do
   if bench[1]:find(only) then
     bench[2]()
@@ -323,4 +229,4 @@ if markdown then
   print_markdown()
 end
 e2e.clean()
-os.execute("rm -rf " .. quote(temp))
+os.execute("rm -rf " .. quote(race.temp))
