@@ -46,6 +46,16 @@ void neap_report_append(json_t *json, const char *key, json_t *item)
     json_array_append_new(list, item);
 }
 
+json_t *neap_report_index(const json_t *list, const char *key)
+{
+    json_t *index = json_object();
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+        neap_json_set(index, neap_report_word(item, key), json_integer((json_int_t)i));
+    return index;
+}
+
 int64_t neap_report_span_ms(const char *from, const char *to)
 {
     int64_t from_us = 0, to_us = 0;
@@ -113,6 +123,7 @@ struct neap_report *neap_report_begin(void)
 {
     struct neap_report *report = neap_alloc(sizeof *report);
     report->json = json_object();
+    report->open = json_object();
     report->seen = json_object();
     neap_json_set(report->json, "report_version", json_integer(NEAP_REPORT_VERSION));
     return report;
@@ -155,6 +166,7 @@ json_t *neap_report_end(struct neap_report *report)
 {
     json_t *json = report->json;
     bool any = report->any;
+    json_decref(report->open);
     json_decref(report->seen);
     free(report);
     if (!any) {

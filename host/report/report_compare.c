@@ -14,19 +14,6 @@
 #define NOISE_MS 100
 #define PLACES_MAX 5 /* slower statements told of each unit */
 
-static const json_t *find_rehearsed(const json_t *json, const json_t *unit)
-{
-    const json_t *units = json_object_get(json_object_get(json, "rehearsal"), "units");
-    size_t i;
-    const json_t *rehearsed;
-    json_array_foreach(units, i, rehearsed)
-    {
-        if (neap_report_is(rehearsed, "id", neap_report_word(unit, "id")))
-            return rehearsed;
-    }
-    return NULL;
-}
-
 static int64_t rehearsed_ms(const json_t *rehearsed, const json_t *unit)
 {
     if (neap_report_is(unit, "direction", "down"))
@@ -102,17 +89,21 @@ static void compare_unit(json_t *unit, const json_t *rehearsed, bool has_rows)
 
 void neap_report_compare(json_t *json)
 {
-    const json_t *rows = json_object_get(json_object_get(json, "rehearsal"), "rows");
-    bool has_rows = !json_is_false(rows);
+    const json_t *rehearsal = json_object_get(json, "rehearsal");
+    const json_t *rehearsed = json_object_get(rehearsal, "units");
+    bool has_rows = !json_is_false(json_object_get(rehearsal, "rows"));
+    json_t *index = neap_report_index(rehearsed, "id");
     size_t i;
     json_t *unit;
     json_array_foreach(json_object_get(json, "units"), i, unit)
     {
-        const json_t *rehearsed = find_rehearsed(json, unit);
-        if (rehearsed != NULL)
-            compare_unit(unit, rehearsed, has_rows);
+        const json_t *place = json_object_get(index, neap_report_word(unit, "id"));
+        if (place != NULL)
+            compare_unit(unit, json_array_get(rehearsed, (size_t)json_integer_value(place)),
+                         has_rows);
         json_object_del(unit, "places");
     }
-    json_array_foreach(json_object_get(json_object_get(json, "rehearsal"), "units"), i, unit)
+    json_decref(index);
+    json_array_foreach(rehearsed, i, unit)
         json_object_del(unit, "statements"); /* in the event, and in `neap rehearse --json` */
 }

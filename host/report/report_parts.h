@@ -14,6 +14,7 @@ struct neap_report {
     json_t *unit;    /* whose steps run now, borrowed from json; or NULL */
     json_t *step;    /* of it, likewise */
     json_t *settled; /* by a person's word, and not committed yet; likewise */
+    json_t *open;    /* "up 0001" -> its place in units, of those that are not committed */
     json_t *seen;    /* "file:line" -> microseconds, of statements whose unit is not ended yet */
     int64_t statement_count, row_count; /* likewise */
     const char *at;                     /* of the event that is read */
@@ -36,6 +37,8 @@ bool neap_report_is(const json_t *json, const char *key, const char *word);
 void neap_report_copy(json_t *to, const json_t *from, const char *const *keys);
 /* Adds `item` (taken) to the list at `key`, which is made. */
 void neap_report_append(json_t *json, const char *key, json_t *item);
+/* "value" -> the place of the last item whose member `key` it is. New reference. */
+json_t *neap_report_index(const json_t *list, const char *key);
 /* Whole milliseconds between two times of events, never negative; 0 where one is none. */
 int64_t neap_report_span_ms(const char *from, const char *to);
 

@@ -185,16 +185,15 @@ static void say_unit(struct neap_page *page, const json_t *unit)
 /* What the plan had and nothing was heard of. */
 static void say_not_begun(struct neap_page *page, const json_t *json, const json_t *plan)
 {
-    size_t i, k;
-    const json_t *item, *unit;
+    json_t *begun = neap_report_index(json_object_get(json, "units"), "id");
+    size_t i;
+    const json_t *item;
     json_array_foreach(json_object_get(plan, "migrations"), i, item)
     {
-        bool begun = false;
-        json_array_foreach(json_object_get(json, "units"), k, unit) begun =
-            begun || neap_report_is(unit, "id", word(item, "id"));
-        if (!begun)
+        if (json_object_get(begun, word(item, "id")) == NULL)
             neap_page_line(page, 2, "not begun  %s %s", word(item, "id"), word(item, "name"));
     }
+    json_decref(begun);
 }
 
 static void say_units(struct neap_page *page, const json_t *json)

@@ -40,21 +40,17 @@ static bool is_committed(const json_t *unit)
     return neap_report_is(unit, "result", "committed");
 }
 
-/* The first, or the last, committed unit of this migration. */
-static const json_t *find_committed(const json_t *units, const char *id, bool last)
+/* id -> direction of the first committed unit of each migration. New reference. */
+static json_t *first_directions(const json_t *units)
 {
-    const json_t *found = NULL;
-    size_t i;
-    const json_t *unit;
-    json_array_foreach(units, i, unit)
-    {
-        if (!is_committed(unit) || !neap_report_is(unit, "id", id))
-            continue;
-        found = unit;
-        if (!last)
-            break;
+    json_t *first = json_object();
+    for (size_t i = json_array_size(units); i-- > 0;) {
+        const json_t *unit = json_array_get(units, i);
+        if (is_committed(unit))
+            neap_json_set(first, neap_report_word(unit, "id"),
+                          json_incref(json_object_get(unit, "direction")));
     }
-    return found;
+    return first;
 }
 
 static void add_unit(json_t *json, const char *neap, const json_t *unit)
@@ -91,17 +87,19 @@ static bool is_halfway(const json_t *unit)
 static void add_units(json_t *json, const char *neap)
 {
     const json_t *units = json_object_get(json, "units");
+    json_t *first = first_directions(units);
     for (size_t i = json_array_size(units); i-- > 0;) {
         const json_t *unit = json_array_get(units, i);
         const char *id = neap_report_word(unit, "id");
         if (is_halfway(unit))
             add_unit(json, neap, unit);
-        if (!is_committed(unit) || find_committed(units, id, true) != unit)
+        if (!is_committed(unit) || json_object_get(first, id) == NULL)
             continue;
-        const json_t *first = find_committed(units, id, false);
-        if (neap_report_is(first, "direction", neap_report_word(unit, "direction")))
+        if (neap_report_is(unit, "direction", neap_report_word(first, id)))
             add_unit(json, neap, unit);
+        json_object_del(first, id); /* what it was before that no longer matters */
     }
+    json_decref(first);
 }
 
 static void add_settled(json_t *json, const char *neap)

@@ -4,30 +4,51 @@
  * come in one event before the one that says whose they were; those of a step without a
  * transaction come one by one, behind the event that begins the step.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/base/json.h"
 #include "host/base/memory.h"
 #include "host/report/report_parts.h"
 
-/* The last unit of this migration and direction that is not ended, or a new one. */
-static json_t *need_unit(struct neap_report *report, const json_t *fields)
+static char *unit_key(const json_t *fields)
+{
+    return neap_format("%s %s", neap_report_word(fields, "direction"),
+                       neap_report_word(fields, "id"));
+}
+
+static json_t *new_unit(struct neap_report *report, const json_t *fields)
 {
     static const char *const keys[] = {"id", "name", "direction", NULL};
-    json_t *units = json_object_get(report->json, "units");
-    for (size_t i = json_array_size(units); i-- > 0;) {
-        json_t *unit = json_array_get(units, i);
-        if (neap_report_is(unit, "id", neap_report_word(fields, "id")) &&
-            neap_report_is(unit, "direction", neap_report_word(fields, "direction")) &&
-            !neap_report_is(unit, "result", "committed"))
-            return unit;
-    }
     json_t *unit = json_object();
     neap_report_copy(unit, fields, keys);
     neap_json_set(unit, "result", neap_json_text("begun"));
     neap_json_set(unit, "began_at", neap_json_text(report->at));
     neap_report_append(report->json, "units", unit);
     return unit;
+}
+
+/* The last unit of this migration and direction that is not ended, or a new one. */
+static json_t *need_unit(struct neap_report *report, const json_t *fields)
+{
+    char *key = unit_key(fields);
+    const json_t *place = json_object_get(report->open, key);
+    json_t *units = json_object_get(report->json, "units");
+    json_t *unit = json_array_get(units, (size_t)json_integer_value(place));
+    if (place == NULL) {
+        neap_json_set(report->open, key, json_integer((json_int_t)json_array_size(units)));
+        unit = new_unit(report, fields);
+    }
+    free(key);
+    return unit;
+}
+
+static void end_unit(struct neap_report *report, json_t *unit)
+{
+    char *key = unit_key(unit);
+    neap_json_set(unit, "result", neap_json_text("committed"));
+    json_object_del(report->open, key);
+    free(key);
 }
 
 static void add_to(json_t *json, const char *key, int64_t more)
@@ -103,7 +124,7 @@ static void on_committed(struct neap_report *report, const json_t *fields)
         return;
     }
     json_t *unit = need_unit(report, fields);
-    neap_json_set(unit, "result", neap_json_text("committed"));
+    end_unit(report, unit);
     if (json_is_true(json_object_get(fields, "unreplicated")))
         neap_json_set(unit, "unreplicated", json_true());
     if (json_object_get(unit, "steps") != NULL)
