@@ -185,6 +185,19 @@ bool backup_copy_enliven(struct backup_copy *copy, struct neap_error *err)
     return lives;
 }
 
+bool backup_copy_keep(struct backup_copy *copy, const char *project, char **url,
+                      struct neap_error *err)
+{
+    char *database = neap_strdup(PQdb(pg_raw(copy->client)));
+    pg_close(copy->client);
+    copy->client = NULL;
+    bool kept = scratch_private_keep(copy->server, project, database, url, err);
+    if (kept)
+        copy->server = NULL;
+    free(database);
+    return kept;
+}
+
 char *backup_copy_url(const struct backup_copy *copy)
 {
     if (copy->beside != NULL)

@@ -37,6 +37,11 @@ const char *backup_copy_version(const struct backup_copy *copy); /* of its serve
 bool backup_copy_enliven(struct backup_copy *copy, struct neap_error *err);
 /* The way to the restored database, secrets among it; the caller frees. */
 char *backup_copy_url(const struct backup_copy *copy);
+/* Lets a copy on a server of its own live on, as one that `project` asked for
+ * (scratch_private_keep), and gives the way to it, the caller's to free. On success there is
+ * nothing left to end. Not of one beside the target. */
+bool backup_copy_keep(struct backup_copy *copy, const char *project, char **url,
+                      struct neap_error *err);
 /* Removes the copy and ends its server, also after a stop. */
 void backup_copy_end(struct backup_copy *copy);
 

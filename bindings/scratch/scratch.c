@@ -299,7 +299,7 @@ static bool log_has_fatal(const struct scratch_place *place)
     return fatal;
 }
 
-static bool await_ready(struct scratch *s, int *pid, struct neap_error *err)
+bool scratch_await_ready(struct scratch *s, int *pid, struct neap_error *err)
 {
     int64_t limit_ms = neap_clock_deadline_ms(READY_LIMIT_MS);
     bool ready = false;
@@ -333,11 +333,11 @@ static bool note_version(struct scratch *s, const char *project, struct neap_err
     return done;
 }
 
-static bool start_server(struct scratch *s, struct neap_error *err)
+bool scratch_start_server(struct scratch *s, const char *options, struct neap_error *err)
 {
     char *pg_ctl = neap_path_join(s->bindir, "pg_ctl");
-    const char *const argv[] = {pg_ctl,         "-D", s->place.data, "-l",    s->place.log, "-o",
-                                server_options, "-W", "-s",          "start", NULL};
+    const char *const argv[] = {pg_ctl,  "-D", s->place.data, "-l",    s->place.log, "-o",
+                                options, "-W", "-s",          "start", NULL};
     bool done = scratch_run(s, argv, NULL, NULL, err);
     free(pg_ctl);
     return done;
@@ -365,10 +365,10 @@ static bool begin_server(struct scratch *s, const char *project, int *pid, struc
         return false;
     /* Another neap may have started it while we waited, or died starting it. */
     if (scratch_server_pid(&s->place, &ready) != 0)
-        return await_ready(s, pid, err);
+        return scratch_await_ready(s, pid, err);
     return scratch_bindir(&s->bindir, err) && scratch_find_version(s, err) &&
-           note_version(s, project, err) && scratch_copy_template(s, err) && start_server(s, err) &&
-           await_ready(s, pid, err);
+           note_version(s, project, err) && scratch_copy_template(s, err) &&
+           scratch_start_server(s, server_options, err) && scratch_await_ready(s, pid, err);
 }
 
 bool scratch_start(struct neap_loop *loop, const char *project, struct scratch_status *out,

@@ -36,6 +36,10 @@ void scratch_release(int *fd);
 bool scratch_find_version(struct scratch *s, struct neap_error *err);
 /* The data directory, from the cached template, which is made when it is not there. */
 bool scratch_copy_template(struct scratch *s, struct neap_error *err);
+/* Starts it as a daemon that outlives us (s->attached false); its log is place.log. */
+bool scratch_start_server(struct scratch *s, const char *options, struct neap_error *err);
+/* Waits until it takes sessions. */
+bool scratch_await_ready(struct scratch *s, int *pid, struct neap_error *err);
 /* Ends the server at once (QUIT, then KILL); none is success. */
 bool scratch_end_server(struct scratch *s, struct neap_error *err);
 void scratch_clear(struct scratch *s);

@@ -2,16 +2,19 @@
  *
  * The lock of a private scratch is held as long as its neap lives; what nobody has
  * locked is a remnant. The server dies by PR_SET_PDEATHSIG: TERM lets it wait for its
- * sessions, which end because their clients are gone.
+ * sessions, which end because their clients are gone. One that is kept is started anew as a
+ * daemon, and its lock file says for whom and until when.
  */
 #include "bindings/scratch/scratch_private.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bindings/scratch/scratch_parts.h"
@@ -25,6 +28,15 @@
 #define READY_LIMIT_MS 30000
 #define POLL_MS 10
 #define ID_LENGTH 16
+#define KEPT_SECONDS (24 * 60 * 60)
+static const char kept_word[] = "kept until ";
+
+/* As pg_ctl gives them to a shell; of one that is kept to be looked at. */
+static const char server_daemon[] =
+    "-c unix_socket_directories=.. -c unix_socket_permissions=0700 -c listen_addresses= "
+    "-c port=5432 -c fsync=off -c synchronous_commit=off -c wal_level=replica "
+    "-c max_wal_senders=0 -c max_locks_per_transaction=256 -c jit=off "
+    "-c allow_in_place_tablespaces=on";
 
 struct scratch_private {
     struct scratch scratch;
@@ -65,16 +77,49 @@ static void delete_files(struct scratch *s)
     neap_error_clear(&err);
 }
 
-/* `path` is BASE/pg/p-… or BASE/p-….lock. */
-static void sweep_one(struct neap_loop *loop, const char *path)
+/* Of a lock file: whose kept server it is, or NULL; *until in seconds since 1970. The
+ * caller frees. */
+static char *read_kept(const char *path, int64_t *until)
+{
+    char *text = scratch_read_text(path), *project = NULL;
+    char *end = NULL;
+    if (text != NULL && strncmp(text, kept_word, sizeof kept_word - 1) == 0) {
+        *until = strtoll(text + sizeof kept_word - 1, &end, 10);
+        if (*end == '\n') {
+            end[1 + strcspn(end + 1, "\n")] = '\0';
+            project = neap_strdup(end + 1);
+        }
+    }
+    free(text);
+    return project;
+}
+
+/* A clock that was set back must not keep it for ever. */
+static bool is_kept(const struct scratch_place *place)
+{
+    int64_t until = 0, now = (int64_t)time(NULL);
+    bool ready = false;
+    char *project = read_kept(place->lock, &until);
+    bool kept = project != NULL && now < until && until - now <= KEPT_SECONDS &&
+                scratch_server_pid(place, &ready) != 0;
+    free(project);
+    return kept;
+}
+
+/* `path` is BASE/pg/p-… or BASE/p-….lock. `forced`: also one that is kept. False: it
+ * stays. */
+static bool sweep_one(struct neap_loop *loop, const char *path, bool forced)
 {
     struct scratch s = {.loop = loop, .lock_fd = -1, .attached = true};
     char *id = neap_strdup(neap_path_name(path));
     id[strcspn(id, ".")] = '\0';
-    if (scratch_place_named(id, &s.place, NULL) && lock_now(s.place.lock, &s.lock_fd))
+    bool gone = scratch_place_named(id, &s.place, NULL) && lock_now(s.place.lock, &s.lock_fd) &&
+                (forced || !is_kept(&s.place));
+    if (gone)
         delete_files(&s);
     scratch_clear(&s);
     free(id);
+    return gone;
 }
 
 static void sweep(struct neap_loop *loop, const struct scratch_place *place)
@@ -86,10 +131,33 @@ static void sweep(struct neap_loop *loop, const struct scratch_place *place)
     if (first == 0 || first == GLOB_NOMATCH)
         (void)glob(locks, GLOB_NOSORT | (first == 0 ? GLOB_APPEND : 0), NULL, &found);
     for (size_t i = 0; i < found.gl_pathc; i++)
-        sweep_one(loop, found.gl_pathv[i]);
+        (void)sweep_one(loop, found.gl_pathv[i], false);
     globfree(&found);
     free(dirs);
     free(locks);
+}
+
+bool scratch_private_forget(struct neap_loop *loop, const char *project, int *count,
+                            struct neap_error *err)
+{
+    struct scratch_place place = {0};
+    glob_t found = {0};
+    *count = 0;
+    if (!scratch_place_named("p-none", &place, err))
+        return false;
+    char *locks = neap_format("%s/p-*.lock", place.base);
+    (void)glob(locks, GLOB_NOSORT, NULL, &found);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        int64_t until = 0;
+        char *keeper = read_kept(found.gl_pathv[i], &until);
+        if (keeper != NULL && strcmp(keeper, project) == 0)
+            *count += sweep_one(loop, found.gl_pathv[i], true);
+        free(keeper);
+    }
+    globfree(&found);
+    free(locks);
+    scratch_place_clear(&place);
+    return true;
 }
 
 static bool start(struct scratch_private *private, struct neap_error *err)
@@ -189,6 +257,39 @@ bool scratch_private_restart(struct scratch_private *private, struct neap_error 
     neap_child_result_clear(&private->result);
     private->live = true;
     return start(private, err) && await_ready(private, err);
+}
+
+static bool note_kept(struct scratch *s, const char *project, struct neap_error *err)
+{
+    char *text =
+        neap_format("%s%lld\n%s\n", kept_word, (long long)time(NULL) + KEPT_SECONDS, project);
+    size_t length = strlen(text);
+    bool noted =
+        ftruncate(s->lock_fd, 0) == 0 && pwrite(s->lock_fd, text, length, 0) == (ssize_t)length;
+    if (!noted)
+        neap_error_errno(err, NEAP_ERR_FILE_IO, errno, "cannot write %s", s->place.lock);
+    free(text);
+    return noted;
+}
+
+bool scratch_private_keep(struct scratch_private *private, const char *project,
+                          const char *database, char **url, struct neap_error *err)
+{
+    struct scratch *s = &private->scratch;
+    int pid = 0;
+    neap_child_end(private->server);
+    private->server = NULL;
+    s->attached = false;
+    bool kept = scratch_start_server(s, server_daemon, err) && scratch_await_ready(s, &pid, err) &&
+                note_kept(s, project, err);
+    s->attached = true;
+    if (!kept)
+        return false;
+    *url = scratch_private_url(private, database);
+    neap_child_result_clear(&private->result);
+    scratch_clear(s);
+    free(private);
+    return true;
 }
 
 void scratch_private_end(struct scratch_private *private)

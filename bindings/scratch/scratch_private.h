@@ -18,6 +18,14 @@ bool scratch_private_begin(struct neap_loop *loop, int major, struct scratch_pri
 /* Stops it and starts it again with the write-ahead log of a server that lives: until then
  * rows that come with their table are not in it. Nobody may be connected. */
 bool scratch_private_restart(struct scratch_private *private, struct neap_error *err);
+/* Lets it live on without us, as one that `project` asked for, for a day: the next private
+ * server to begin after that ends it, as scratch_private_forget does. Nobody may be
+ * connected. `private` is freed on success; *url, of `database`, is the caller's to free. */
+bool scratch_private_keep(struct scratch_private *private, const char *project,
+                          const char *database, char **url, struct neap_error *err);
+/* Ends those that the project kept and removes their files. */
+bool scratch_private_forget(struct neap_loop *loop, const char *project, int *count,
+                            struct neap_error *err);
 /* Ends the server and removes its files, also after a stop. NULL is allowed. */
 void scratch_private_end(struct scratch_private *private);
 

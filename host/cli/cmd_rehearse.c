@@ -10,6 +10,7 @@
 #include "host/base/buffer.h"
 #include "host/base/clock.h"
 #include "host/base/json.h"
+#include "host/base/log.h"
 #include "host/base/memory.h"
 #include "host/cli/cmd_change.h"
 #include "host/proof/proof.h"
@@ -204,34 +205,73 @@ static bool pick(struct cmd_change *change, struct neap_error *err)
            cmd_change_pick(change, NEAP_UP, err);
 }
 
+/* The copy as the rehearsal left it, for whoever asked for it. */
+static void keep(struct neap_cli *cli, struct backup_copy *copy, json_t *body)
+{
+    struct neap_error err = {0};
+    char *url = NULL;
+    if (backup_copy_keep(copy, cli->project.dir, &url, &err)) {
+        neap_json_set(body, "copy", neap_json_text(url));
+        cli_print(cli, "the copy stays for a day: psql '%s'", url);
+        cli_print(cli, "`neap scratch stop` ends it");
+    } else {
+        neap_log(NEAP_LOG_WARN, "rehearsal.lost", "the copy could not be kept: %s", err.message);
+    }
+    neap_error_clear(&err);
+    free(url);
+}
+
+static bool run(struct cmd_change *change, struct neap_rehearse_copy *copy, json_t *body,
+                struct neap_error *err)
+{
+    struct neap_rehearsal rehearsal;
+    struct neap_rehearse_opts opts = {.from = copy->from,
+                                      .has_rows = copy->has_rows,
+                                      .items = change->items,
+                                      .count = change->count};
+    bool done = neap_rehearse(&change->session, &copy->copy, &opts, &rehearsal, err);
+    if (rehearsal.json != NULL) {
+        neap_json_set(rehearsal.json, "proved", json_boolean(copy->proved));
+        neap_json_set(body, "rehearsal", json_incref(rehearsal.json));
+        print_rehearsal(change->cli, rehearsal.json);
+    }
+    neap_rehearsal_clear(&rehearsal);
+    return done;
+}
+
 static bool rehearse(struct cmd_change *change, json_t *body, struct neap_error *err)
 {
     struct neap_cli *cli = change->cli;
-    struct neap_session *session = &change->session;
     struct neap_rehearse_copy copy;
-    struct neap_rehearsal rehearsal;
+    struct neap_rehearse_source source = {.from = cli->opt.from};
     struct neap_session_opts begin = {
         .command = "rehearse", .reason = cli->opt.reason, .ticket = cli->opt.ticket, .bare = true};
-    if (!neap_session_begin(session, &begin, err))
+    if (!cli_place(cli, &source.on_target, err) ||
+        !neap_session_begin(&change->session, &begin, err))
         return false;
     char *store = cli_store(cli);
-    bool done = neap_rehearse_copy_begin(session, store, cli->opt.from, &copy, err);
+    source.store = store;
+    bool done = neap_rehearse_copy_begin(&change->session, &source, &copy, err);
     free(store);
     if (!done)
         return false;
-    struct neap_rehearse_opts opts = {.from = copy.from,
-                                      .has_rows = copy.has_rows,
-                                      .items = change->items,
-                                      .count = change->count};
-    done = neap_rehearse(session, &copy.copy, &opts, &rehearsal, err);
-    if (rehearsal.json != NULL) {
-        neap_json_set(rehearsal.json, "proved", json_boolean(copy.proved));
-        neap_json_set(body, "rehearsal", json_incref(rehearsal.json));
-        print_rehearsal(cli, rehearsal.json);
-    }
-    neap_rehearsal_clear(&rehearsal);
+    done = run(change, &copy, body, err);
+    if (cli->opt.keep && neap_run_check(neap_loop_run(cli->loop), NULL))
+        keep(cli, &copy.copy, body);
     neap_rehearse_copy_end(&copy);
     return done;
+}
+
+static bool check_keep(const struct neap_cli *cli, struct neap_error *err)
+{
+    bool on_target = false;
+    if (!cli_place(cli, &on_target, err))
+        return false;
+    if (!cli->opt.keep || !on_target)
+        return true;
+    neap_error_set(err, NEAP_ERR_USAGE, "--keep and --on target exclude each other");
+    neap_error_hint(err, "A copy that stays belongs on a server of its own.");
+    return false;
 }
 
 int cmd_rehearse(struct neap_cli *cli)
@@ -241,7 +281,7 @@ int cmd_rehearse(struct neap_cli *cli)
     json_t *body = json_object();
     memset(&change, 0, sizeof change);
     change.cli = cli;
-    if (cli_arguments(cli, 0, 0, &err) && pick(&change, &err)) {
+    if (cli_arguments(cli, 0, 0, &err) && check_keep(cli, &err) && pick(&change, &err)) {
         json_decref(body);
         body = cli_target_json(&change.session);
         if (change.count == 0) {

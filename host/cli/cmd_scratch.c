@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bindings/scratch/scratch.h"
+#include "bindings/scratch/scratch_private.h"
 #include "host/base/clock.h"
 #include "host/base/json.h"
 #include "host/base/memory.h"
@@ -54,10 +55,17 @@ int cmd_scratch_start(struct neap_cli *cli)
 int cmd_scratch_stop(struct neap_cli *cli)
 {
     struct neap_error err = {0};
-    if (!open_project(cli, &err) || !scratch_stop(cli->loop, cli->project.dir, &err))
+    int kept = 0;
+    if (!open_project(cli, &err) || !scratch_stop(cli->loop, cli->project.dir, &err) ||
+        !scratch_private_forget(cli->loop, cli->project.dir, &kept, &err))
         return cli_fail(cli, &err);
     cli_print(cli, "scratch is stopped and its data removed");
-    cli_json(cli, 0, body_of(&(struct scratch_status){0}));
+    if (kept > 0)
+        cli_print(cli, "%d %s of a rehearsal %s too", kept, kept == 1 ? "copy" : "copies",
+                  kept == 1 ? "was removed" : "were removed");
+    json_t *body = body_of(&(struct scratch_status){0});
+    neap_json_set(body, "copies", json_integer(kept));
+    cli_json(cli, 0, body);
     return 0;
 }
 

@@ -65,7 +65,10 @@ static void fill_project(struct rehearsal *rehearsal)
     project->state_dir = neap_rehearse_path(&rehearsal->place, "state");
     project->signing_key = NULL;
     env->url = url_of(rehearsal, work);
-    env->control = env->control == NULL ? NULL : url_of(rehearsal, target->user);
+    /* Beside the target the copy is its maker's alone. */
+    env->control = env->control == NULL || rehearsal->copy->server == NULL
+                       ? NULL
+                       : url_of(rehearsal, target->user);
     env->named = env->scratch = env->is_protected = env->pooler = false;
     env->allow_superuser = true;
     env->system_identifier = env->database = NULL;
@@ -142,6 +145,8 @@ static bool run(struct rehearsal *rehearsal, struct neap_error *err)
         return false;
     neap_rehearse_units_init(&rehearsal->units, &rehearsal->session, rehearsal->copy->client,
                              opts->items, opts->count);
+    rehearsal->units.guarded = rehearsal->copy->server == NULL;
+    neap_measure_guard(rehearsal->units.measure, rehearsal->units.guarded);
     bool done = neap_rehearse_units_run(&rehearsal->units, err);
     struct neap_prediction prediction = {.control = rehearsal->target->target->control,
                                          .sizes = rehearsal->sizes,

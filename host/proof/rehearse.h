@@ -29,7 +29,8 @@ struct neap_rehearsal {
  * fingerprint compared to the one before its up, then up and verify again. `target` has
  * begun; rehearsal.begin and rehearsal.end are added to its events. False:
  * rehearsal.failed with the script's own error and place, rehearsal.down with the
- * difference, rehearsal.copy, or a stop. Waits. */
+ * difference, rehearsal.copy, or a stop; policy.refused where the copy is beside the target
+ * and a script changes what both share. Waits. */
 bool neap_rehearse(struct neap_session *target, struct backup_copy *copy,
                    const struct neap_rehearse_opts *opts, struct neap_rehearsal *out,
                    struct neap_error *err);
@@ -41,10 +42,15 @@ struct neap_rehearse_copy {
     char *from;
     bool has_rows, proved; /* proved: the backup was restored and compared before */
 };
-/* Restores the backup of the store: its id, the newest that can be restored of this
- * environment (NULL or "latest"), or "live-schema": the schema of the target as it is
- * now. backup.*; rehearsal.copy where the backup is of no kind to rehearse on. Waits. */
-bool neap_rehearse_copy_begin(struct neap_session *target, const char *store, const char *from,
+struct neap_rehearse_source {
+    const char *store; /* of backups */
+    const char *from;  /* an id; NULL or "latest"; "live-schema" */
+    bool on_target;    /* as a database beside it, not on a server of its own */
+};
+/* Restores the backup: that of the id, the newest of this environment that has a schema, or
+ * the schema of the target as it is now. backup.*. `target` has begun. Waits. */
+bool neap_rehearse_copy_begin(struct neap_session *target,
+                              const struct neap_rehearse_source *source,
                               struct neap_rehearse_copy *out, struct neap_error *err);
 void neap_rehearse_copy_end(struct neap_rehearse_copy *copy);
 

@@ -73,7 +73,17 @@ static void warn_of(const struct neap_session *target, const struct backup *back
                  backup_text(backup, "database"), backup_text(backup, "address"));
 }
 
-static bool restore(struct neap_session *target, const struct backup *backup,
+static bool restore_with(struct neap_session *target, const struct backup_tool *pg_restore,
+                         const struct backup *backup, bool on_target, struct backup_copy *out,
+                         struct neap_error *err)
+{
+    const char *url = target->project->env.url;
+    return on_target ? backup_restore_beside(target->loop, url, target->target->database,
+                                             pg_restore, backup, out, err)
+                     : backup_restore(target->loop, pg_restore, backup, out, err);
+}
+
+static bool restore(struct neap_session *target, const struct backup *backup, bool on_target,
                     struct neap_rehearse_copy *out, struct neap_error *err)
 {
     struct backup_tool pg_restore = {0};
@@ -85,20 +95,21 @@ static bool restore(struct neap_session *target, const struct backup *backup,
     out->proved = backup_is_proved(backup);
     bool restored = backup_tool_find(target->loop, "pg_restore",
                                      dumped_by > major ? dumped_by : major, &pg_restore, err) &&
-                    backup_restore(target->loop, &pg_restore, backup, &out->copy, err);
+                    restore_with(target, &pg_restore, backup, on_target, &out->copy, err);
     backup_tool_clear(&pg_restore);
     return restored;
 }
 
-static bool restore_backup(struct neap_session *target, const char *store, const char *from,
+static bool restore_backup(struct neap_session *target, const struct neap_rehearse_source *source,
                            struct neap_rehearse_copy *out, struct neap_error *err)
 {
     struct backup backup = {0};
     struct backup_watch watch = {.run = neap_loop_run(target->loop)};
-    bool restored = find_backup(target, store, from, &backup, err);
+    bool restored = find_backup(target, source->store, source->from, &backup, err);
     if (restored)
         warn_of(target, &backup);
-    restored = restored && backup_check(&backup, &watch, err) && restore(target, &backup, out, err);
+    restored = restored && backup_check(&backup, &watch, err) &&
+               restore(target, &backup, source->on_target, out, err);
     backup_clear(&backup);
     return restored;
 }
@@ -130,8 +141,8 @@ static bool dump_schema(struct neap_session *target, const struct neap_rehearse_
     return dumped;
 }
 
-static bool restore_live(struct neap_session *target, struct neap_rehearse_copy *out,
-                         struct neap_error *err)
+static bool restore_live(struct neap_session *target, bool on_target,
+                         struct neap_rehearse_copy *out, struct neap_error *err)
 {
     struct neap_rehearse_place place;
     struct backup_source source = {0};
@@ -142,24 +153,26 @@ static bool restore_live(struct neap_session *target, struct neap_rehearse_copy 
         struct backup live = {.id = (char *)(uintptr_t)live_schema,
                               .path = place.part.path,
                               .manifest = source.facts};
-        made = restore(target, &live, out, err);
+        made = restore(target, &live, on_target, out, err);
     }
     backup_source_clear(&source);
     neap_rehearse_place_end(&place);
     return made;
 }
 
-bool neap_rehearse_copy_begin(struct neap_session *target, const char *store, const char *from,
+bool neap_rehearse_copy_begin(struct neap_session *target,
+                              const struct neap_rehearse_source *source,
                               struct neap_rehearse_copy *out, struct neap_error *err)
 {
     *out = (struct neap_rehearse_copy){.from = NULL};
-    bool live = from != NULL && strcmp(from, live_schema) == 0;
+    bool live = source->from != NULL && strcmp(source->from, live_schema) == 0;
     neap_log_progress("rehearsal: restoring %s", live ? "the schema of the target" : "the backup");
-    bool made =
-        live ? restore_live(target, out, err) : restore_backup(target, store, from, out, err);
+    bool made = live ? restore_live(target, source->on_target, out, err)
+                     : restore_backup(target, source, out, err);
     neap_log_progress_end();
     if (!made) {
-        if (err->code == NEAP_ERR_DB_CONNECT && !live) /* the copy's server, not the target */
+        bool is_copys = !live && !source->on_target; /* its own server's, not the target's */
+        if (err->code == NEAP_ERR_DB_CONNECT && is_copys)
             err->code = NEAP_ERR_BACKUP_FAILED;
         neap_proof_error(err);
         neap_rehearse_copy_end(out);

@@ -18,6 +18,7 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 #include "host/proof/rehearse_alone.h"
+#include "host/proof/rehearse_guard.h"
 #include "host/proof/rehearse_statement.h"
 
 #define LOOKS_MAX 10 /* at statements that a loop sends again */
@@ -70,6 +71,7 @@ struct neap_measure {
     size_t relation_count, relation_capacity;
     struct neap_measured *statements;
     size_t count, capacity;
+    bool guard;   /* nothing that is shared may be changed */
     bool open;    /* the last of them was not looked at yet */
     bool wrapped; /* and is in a transaction of ours */
     bool sampled; /* or is looked at while it runs */
@@ -215,11 +217,11 @@ static bool look_alone(struct neap_measure *measure, struct neap_measured *state
     return ended;
 }
 
-/* The transaction around the last statement was ours. */
-static bool unwrap(struct neap_measure *measure, struct neap_error *err)
+/* The transaction around the last statement was ours; `good`: it may stay. */
+static bool unwrap(struct neap_measure *measure, bool good, struct neap_error *err)
 {
     struct pg_client *work = measure->copy->work;
-    bool failed = pg_transaction_status(work) == PQTRANS_INERROR;
+    bool failed = !good || pg_transaction_status(work) == PQTRANS_INERROR;
     measure->wrapped = false;
     for (size_t i = 0; i < measure->relation_count; i++)
         measure->relations[i].held = 0;
@@ -244,9 +246,10 @@ static bool close_statement(struct neap_measure *measure, struct neap_error *err
     if (measure->sampled)
         looked = look_alone(measure, last, err);
     if (settled && looked)
-        looked = look(measure, last, err);
+        looked = look(measure, last, err) &&
+                 (!measure->guard || neap_rehearse_guard_look(work, last, err));
     if (measure->wrapped && !pg_is_lost(work))
-        looked = unwrap(measure, looked ? err : NULL) && looked;
+        looked = unwrap(measure, looked, looked ? err : NULL) && looked;
     measure->open = false;
     measure->looks_us += neap_clock_us() - begun_us;
     return looked && neap_run_check(neap_loop_run(measure->copy->loop), err);
@@ -262,7 +265,12 @@ static bool prepare_alone(struct neap_measure *measure, const struct neap_gate_c
     if (call->statement == NULL ||
         !pg_sql_classify(call->statement, strlen(call->statement), &class, NULL))
         return true;
-    if (class.kind == PG_SQL_DDL || class.kind == PG_SQL_WRITE) {
+    if (measure->guard && class.kind == PG_SQL_NO_TRANSACTION &&
+        !neap_rehearse_guard_check(class.verb, call, err))
+        return false;
+    bool is_wrapped = class.kind == PG_SQL_DDL || class.kind == PG_SQL_WRITE ||
+                      (measure->guard && class.kind == PG_SQL_OTHER);
+    if (is_wrapped) {
         measure->wrapped =
             (!has_flush(measure) || pg_exec_text(work, sql_flush, 0, NULL, NULL, err)) &&
             pg_exec_text(work, "begin", 0, NULL, NULL, err);
@@ -376,6 +384,11 @@ void neap_measure_free(struct neap_measure *measure)
     free(measure->relations);
     free(measure->statements);
     free(measure);
+}
+
+void neap_measure_guard(struct neap_measure *measure, bool on)
+{
+    measure->guard = on;
 }
 
 const struct neap_observer *neap_measure_observer(const struct neap_measure *measure)

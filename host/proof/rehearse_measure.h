@@ -18,6 +18,9 @@ struct neap_measure;
  * the calls, that sees what is committed. Both borrowed. */
 struct neap_measure *neap_measure_new(struct neap_target *copy, struct pg_client *watcher);
 void neap_measure_free(struct neap_measure *measure); /* NULL is allowed */
+/* On a copy beside the target: a script that changes what the whole server shares (roles,
+ * databases, their settings) is refused, before it is committed. */
+void neap_measure_guard(struct neap_measure *measure, bool on);
 /* For struct neap_recorder, between begin and end. */
 const struct neap_observer *neap_measure_observer(const struct neap_measure *measure);
 

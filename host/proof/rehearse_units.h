@@ -23,6 +23,7 @@ struct neap_rehearse_units {
     struct neap_session *session; /* on the copy */
     struct pg_client *watcher;    /* of the superuser */
     struct neap_measure *measure;
+    bool guarded; /* the copy is beside the target */
     struct neap_rehearse_unit *units;
     size_t count;
     size_t undone;               /* so many of the last were undone */

@@ -258,6 +258,73 @@ return migration {
       drop role rehearse_login, rehearse_owner]]
   end)
 
+  it("rehearses beside the target, and touches nothing that both share", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    p:expect "up"
+    fill(p, 1000)
+    p:write_sql("0002_big.sql", "alter table big alter i type bigint", "select true",
+      "alter table big alter i type int")
+    local shared = {
+      "create role rehearse_shared", "do $$ begin create role rehearse_shared; end $$",
+      ("alter database %s set work_mem = '5MB'"):format(p.database),
+      ("grant connect on database %s to pg_monitor"):format(p.database),
+      ("comment on database %s is 'x'"):format(p.database),
+      "grant pg_monitor to pg_read_all_data", "alter role postgres set work_mem = '5MB'",
+    }
+    for i, sql in ipairs(shared) do
+      p:write_sql(("000%d_shared.sql"):format(i + 2), sql)
+    end
+    local function facts()
+      return p:value [[select (select string_agg(d::text, ' ' order by d.oid) from pg_database d
+          where datname not like 'neap%') || (select string_agg(a::text, ' ' order by a.oid)
+        from pg_authid a) || (select count(*) from pg_auth_members)
+        || coalesce((select string_agg(s::text, ' ') from pg_db_role_setting s), '')]]
+    end
+    local before = facts()
+    p:expect "backup create"
+    assert.is_true(rehearse(p, "--only 2 --on target").ok)
+    local beside = "--only %d --on target --from live-schema"
+    for i, sql in ipairs(shared) do
+      local _, refused = rehearse(p, beside:format(i + 2), 10)
+      assert.same({ "policy.refused", 5 }, { refused.error.code, refused.error.line }, sql)
+      assert.equal(before, facts(), sql)
+    end
+    p:delete "migrations/0003_shared.sql"
+    p:write("migrations/0003_shared.lua", [[return migration { summary = "x", transaction = false,
+      steps = { { name = "one",
+        up = function(db) db:exec "do 'begin create role rehearsed; end'" end,
+        verify = unverified "x", down = irreversible "x" } } }]])
+    local _, document = rehearse(p, beside:format(3), 10)
+    local why = document.error.message -- of a step, which was to be undone
+    assert.truthy(why:find("DO changes what the copy shares with the target", 1, true), why)
+    assert.equal(before, facts())
+    p:expect("rehearse --keep --on target", 2)
+  end)
+
+  it("keeps the copy when asked, until scratch is stopped", function()
+    local p = e2e.project()
+    local scratch = scratch_of(p)
+    p:write_table("0001", "a")
+    local _, document = rehearse(p, "--from live-schema --keep")
+    local psql = ("%s/psql -XAtq -d %s -c %s"):format(e2e.cluster().bin, quote(document.copy),
+      quote "select count(*) from a")
+    assert.equal("0", process.capture(psql))
+    assert.is_true(rehearse(p, "--from live-schema").ok) -- which sweeps, and not this one
+    assert.equal("0", process.capture(psql))
+    assert.equal("", process.capture(("ls %s/rehearsals"):format(quote(p.state))))
+    assert.equal(1, p:json("scratch stop").copies)
+    assert.equal("", process.capture(("ls -d %s/pg/p-* %s/p-* 2>/dev/null || :"):format(scratch,
+      scratch)))
+    local r = p:expect "rehearse --from live-schema --keep"
+    assert.truthy(r.out:find("the copy stays for a day: psql 'postgresql:///", 1, true), r.out)
+    local path = process.capture(("ls %s/p-*.lock"):format(scratch))
+    local text = process.read(path)
+    process.write(path, (text:gsub("until %d+", "until 1")))
+    assert.is_true(rehearse(p, "--from live-schema").ok)
+    assert.equal("", left(p))
+  end)
+
   it("looks at a loop's statements a few times and counts them all", function()
     local p = e2e.project()
     p:write("migrations/0001_loop.lua", [[return migration { summary = "x",
@@ -279,9 +346,9 @@ return migration {
     p:write_sql("0001_slow.sql", "alter table big alter i type bigint;\nselect pg_sleep(0.3)", nil,
       "alter table big alter i type int")
     p:expect "backup create"
-    for i = 1, 10 do
+    for i = 1, 10 do -- instants from the dump to the way back
       local run = p:start(i % 2 == 0 and "rehearse" or "rehearse --from live-schema")
-      process.await(i * 0.15, function() return false end)
+      process.await(i * 0.13, function() return false end)
       run:signal "KILL"
       run:wait()
     end
