@@ -20,6 +20,7 @@
 
 void backup_clear(struct backup *backup)
 {
+    backup_release(backup);
     free(backup->id);
     free(backup->path);
     json_decref(backup->manifest);
@@ -151,7 +152,8 @@ static int newest_first(const void *a, const void *b)
 static bool is_backup(const char *dir, const char *name)
 {
     size_t length = strlen(name);
-    if (name[0] == '.' || (length > 5 && strcmp(name + length - 5, ".part") == 0))
+    if (name[0] == '.' || backup_is_gone(name) ||
+        (length > 5 && strcmp(name + length - 5, ".part") == 0))
         return false;
     char *manifest = neap_format("%s/%s/manifest.json", dir, name);
     bool is = neap_path_exists(manifest);
@@ -231,6 +233,10 @@ bool backup_find(const char *dir, const char *id, const char *environment, struc
     else if (all[chosen].manifest == NULL)
         neap_error_copy(err, &all[chosen].problem);
     found = found && all[chosen].manifest != NULL;
+    if (found && !backup_hold(&all[chosen])) {
+        neap_error_set(err, NEAP_ERR_BACKUP_UNKNOWN, "backup %s is being removed", all[chosen].id);
+        found = false;
+    }
     if (found) {
         *out = all[chosen];
         memset(&all[chosen], 0, sizeof all[chosen]);

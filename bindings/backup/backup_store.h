@@ -7,9 +7,10 @@
  *   DIR/ID/schema.txt      the lines behind the schema's fingerprint
  *   DIR/ID/verified.json   what the last verify found; bound to the manifest's hash
  *   DIR/ID.part/           one that is being made, or that a killed neap left
+ *   DIR/ID.gone/           one that is being removed, likewise
  *
  * The directory gets its name when everything in it is fsynced, so that what has no
- * manifest, or is called .part, is no backup. A .part is locked while neap makes it.
+ * manifest, or is called .part or .gone, is no backup. A .part is locked while neap makes it.
  */
 #ifndef NEAP_BINDINGS_BACKUP_BACKUP_STORE_H
 #define NEAP_BINDINGS_BACKUP_BACKUP_STORE_H
@@ -25,6 +26,7 @@ struct backup {
     char manifest_sha256[NEAP_HASH_HEX_SIZE];
     json_t *verified; /* NULL: never verified, or it was another manifest */
     struct neap_error problem;
+    int held; /* its descriptor and one; 0: not held (backup_hold) */
 };
 void backup_clear(struct backup *backup);
 const char *backup_text(const struct backup *backup, const char *key); /* of manifest, or "" */
@@ -34,7 +36,7 @@ bool backup_is_proved(const struct backup *backup); /* it was restored and compa
  * problem. A store that is not there has none. The caller frees with backup_list_free. */
 bool backup_list(const char *dir, struct backup **out, size_t *count, struct neap_error *err);
 void backup_list_free(struct backup *backups, size_t count);
-/* One backup: `id` is its id or an unambiguous beginning of it; NULL or "latest" is the
+/* One backup, held: `id` is its id or an unambiguous beginning of it; NULL or "latest" is the
  * newest (of `environment`, unless NULL). backup.unknown when there is none; its problem
  * when its manifest cannot be believed. */
 bool backup_find(const char *dir, const char *id, const char *environment, struct backup *out,
@@ -45,6 +47,18 @@ bool backup_check(const struct backup *backup, const struct backup_watch *watch,
                   struct neap_error *err);
 /* Writes verified.json (adds the manifest's hash). Takes `verified`. */
 bool backup_mark(const struct backup *backup, json_t *verified, struct neap_error *err);
+
+/* Nobody removes it until backup_clear; several may hold it. False: it is being removed. */
+bool backup_hold(struct backup *backup);
+/* Ours alone, to be removed. False: somebody holds it, or it is not there any more. */
+bool backup_seize(struct backup *backup);
+void backup_release(struct backup *backup);
+/* Removes one that was seized, first its name; what cannot be deleted then is warned of, and
+ * left to backup_sweep_gone. */
+bool backup_remove(struct backup *backup, struct neap_error *err);
+/* Deletes what killed removals left. */
+void backup_sweep_gone(const char *store);
+bool backup_is_gone(const char *name); /* a name of such a one */
 
 /* One that is being made. */
 struct backup_part {

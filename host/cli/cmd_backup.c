@@ -3,15 +3,19 @@
  * backup create, list, show, verify. Only create needs the target: the others are
  * for the hour when it is gone.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/base/clock.h"
 #include "host/base/json.h"
+#include "host/base/log.h"
 #include "host/base/memory.h"
 #include "host/base/path.h"
+#include "host/base/text.h"
 #include "host/cli/cli_target.h"
 #include "host/proof/proof.h"
+#include "host/proof/prune.h"
 
 #define JOBS_MAX 64
 
@@ -20,6 +24,30 @@ static bool read_timeout(const struct neap_cli *cli, int64_t *out, struct neap_e
 {
     *out = 0;
     return cli->opt.timeout == NULL || neap_duration_parse(cli->opt.timeout, "--timeout", out, err);
+}
+
+/* A tag becomes a word of the list. One that is nearly a tag of the retention is more often
+ * a slip than a wish, and would keep the backup for ever. */
+static bool check_tag(const char *tag, struct neap_error *err)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    const char *const *tags = neap_retention_tags();
+    if (tag == NULL)
+        return true;
+    if (tag[0] == '\0' || strlen(tag) > 63 || tag[strspn(tag, letters)] != '\0') {
+        neap_error_set(err, NEAP_ERR_USAGE, "--tag is a word of letters, digits, _, . and -");
+        return false;
+    }
+    while (*tags != NULL && strcmp(*tags, tag) != 0)
+        tags++;
+    const char *nearest = *tags != NULL ? NULL : neap_text_nearest(tag, neap_retention_tags());
+    if (nearest != NULL)
+        neap_log(NEAP_LOG_WARN, "backup.tag",
+                 "`neap backup prune` knows no tag %s, and will never remove this backup; did you "
+                 "mean %s?",
+                 tag, nearest);
+    return true;
 }
 
 static bool read_create(const struct neap_cli *cli, struct neap_proof_create_opts *opts,
@@ -38,7 +66,7 @@ static bool read_create(const struct neap_cli *cli, struct neap_proof_create_opt
         neap_error_set(err, NEAP_ERR_USAGE, "--jobs is between 1 and %d", JOBS_MAX);
         return false;
     }
-    return read_timeout(cli, &opts->timeout_ms, err);
+    return check_tag(cli->opt.tag, err) && read_timeout(cli, &opts->timeout_ms, err);
 }
 
 static const char *proof_of(const struct backup *backup)
@@ -104,15 +132,29 @@ int cmd_backup_create(struct neap_cli *cli)
     return cli_end(cli, &session, 0, body, &err);
 }
 
-static void print_list(struct neap_cli *cli, const struct backup *backups, size_t count)
+/* The day when the retention of this environment lets it go; "" where it says none. */
+static void text_of_stay(const struct neap_retention *stay, char text[NEAP_UTC_SIZE])
 {
-    static const char *const headings[] = {"id",  "environment", "database", "kind",
-                                           "tag", "size",        "proof",    NULL};
+    text[0] = '\0';
+    if (stay->why == NEAP_GOES)
+        (void)snprintf(text, NEAP_UTC_SIZE, "over");
+    else if (stay->why == NEAP_STAYS_YOUNG) {
+        neap_clock_utc_of(stay->until_us, text);
+        text[sizeof "2026-12-21" - 1] = '\0';
+    }
+}
+
+static void print_list(struct neap_cli *cli, const struct backup *backups,
+                       const struct neap_retention *stays, size_t count)
+{
+    static const char *const headings[] = {"id",   "environment", "database",    "kind", "tag",
+                                           "size", "proof",       "stays until", NULL};
     struct cli_table *table = cli_table_new(headings);
     for (size_t i = 0; i < count; i++) {
         const struct backup *backup = &backups[i];
-        char size[NEAP_PROOF_SIZE];
+        char size[NEAP_PROOF_SIZE], until[NEAP_UTC_SIZE];
         const char *proof = proof_of(backup);
+        text_of_stay(&stays[i], until);
         neap_proof_size(json_integer_value(json_object_get(backup->manifest, "bytes")), size);
         const char *const cells[] = {backup->id,
                                      backup_text(backup, "environment"),
@@ -121,11 +163,42 @@ static void print_list(struct neap_cli *cli, const struct backup *backups, size_
                                      backup_text(backup, "tag"),
                                      size,
                                      proof,
+                                     until,
                                      NULL};
         bool bad = proof[0] == 'F' || proof[0] == 'U';
         cli_table_row(table, bad ? CLI_RED : proof[0] == 'p' ? CLI_GREEN : CLI_YELLOW, cells);
     }
     cli_table_print(cli, table);
+}
+
+/* The list must be had also when the journal cannot be read. */
+static struct neap_retention *judge(const struct neap_cli *cli, const struct backup *backups,
+                                    size_t count)
+{
+    struct neap_error err = {0};
+    struct neap_retention *stays = neap_alloc((count + 1) * sizeof *stays);
+    for (size_t i = 0; i < count; i++)
+        stays[i].why = NEAP_STAYS_ENVIRONMENT;
+    if (cli->project.has_env && !neap_prune_judge(&cli->project, backups, count, stays, &err))
+        neap_log(NEAP_LOG_WARN, "backup.retention", "it is not known how long they stay: %s",
+                 err.message);
+    neap_error_clear(&err);
+    return stays;
+}
+
+static json_t *list_json(const struct backup *backups, const struct neap_retention *stays,
+                         size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        char until[NEAP_UTC_SIZE];
+        json_t *json = backup_json(&backups[i]);
+        neap_clock_utc_of(stays[i].until_us, until);
+        neap_json_set(json, "stays", neap_json_text(neap_retention_why_name(stays[i].why)));
+        neap_json_set(json, "until", neap_json_text(stays[i].until_us == 0 ? NULL : until));
+        json_array_append_new(list, json);
+    }
+    return list;
 }
 
 int cmd_backup_list(struct neap_cli *cli)
@@ -138,15 +211,15 @@ int cmd_backup_list(struct neap_cli *cli)
     char *dir = cli_store(cli);
     bool listed = backup_list(dir, &backups, &count, &err);
     if (listed) {
-        json_t *body = json_object(), *list = json_array();
-        for (size_t i = 0; i < count; i++)
-            json_array_append_new(list, backup_json(&backups[i]));
+        json_t *body = json_object();
+        struct neap_retention *stays = judge(cli, backups, count);
         neap_json_set(body, "dir", neap_json_text(dir));
-        neap_json_set(body, "backups", list);
+        neap_json_set(body, "backups", list_json(backups, stays, count));
         if (count == 0)
             cli_print(cli, "there is no backup in %s; `neap backup create` makes one", dir);
         else
-            print_list(cli, backups, count);
+            print_list(cli, backups, stays, count);
+        free(stays);
         cli_json(cli, 0, body);
     }
     backup_list_free(backups, count);

@@ -77,7 +77,7 @@ static bool find_again(struct neap_gates *gates, struct neap_error *err)
             continue;
         good = is_read || read_present(gates, &present, err);
         is_read = true;
-        if (!good || !is_as_now(&list[i], &present))
+        if (!good || !is_as_now(&list[i], &present) || !backup_hold(&list[i]))
             continue;
         gates->backup = list[i];
         list[i] = (struct backup){0};

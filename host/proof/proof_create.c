@@ -299,6 +299,7 @@ static void give(struct create *create, struct backup *out)
         .manifest = json_incref(create->manifest),
     };
     memcpy(out->manifest_sha256, create->sha256, sizeof out->manifest_sha256);
+    (void)backup_hold(out);
 }
 
 bool neap_proof_create_in(struct neap_session *session, const struct neap_proof_create_opts *opts,

@@ -80,6 +80,7 @@ local function succeeding(p)
     { "backup list", { "backup", "list" }, { "dir", "backups" } },
     { "backup show", { "backup", "show", "latest" }, { "backup" } },
     { "backup verify", { "backup", "verify" }, { "backup" } },
+    { "backup prune", { "backup", "prune" }, { "dir", "removed", "kept" } },
     { "rehearse", { "rehearse" }, { "rehearsal", "database" },
       before = function() p:write_table("0009", "z") end,
       after = function() p:delete "migrations/0009_z.lua" end },

@@ -144,7 +144,7 @@ static void test_cli_parse__option_of_another_command(void **state)
     assert_contains(line.err.message, "`neap status` does not take --to");
     assert_string_equal(line.err.detail,
                         "It belongs to: up, down, backup create, backup list, backup show, "
-                        "backup verify, rehearse, restore.");
+                        "backup verify, backup prune, rehearse, restore.");
     clear(&line);
 }
 
