@@ -245,7 +245,8 @@ static bool close_statement(struct neap_measure *measure, struct neap_error *err
     bool looked = true;
     if (measure->sampled)
         looked = look_alone(measure, last, err);
-    if (settled && looked)
+    /* A failure that the script survives is the savepoint's to undo, before anything else. */
+    if (settled && looked && pg_transaction_status(work) != PQTRANS_INERROR)
         looked = look(measure, last, err) &&
                  (!measure->guard || neap_rehearse_guard_look(work, last, err));
     if (measure->wrapped && !pg_is_lost(work))

@@ -206,6 +206,32 @@ return migration {
     end
   end)
 
+  it("goes on behind a failure that the script survives", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    p:expect "up"
+    p:write("migrations/0002_survives.lua", [=[
+return migration {
+  summary = "x",
+  up = function(db)
+    local kept, err = db:savepoint(function() db:exec "insert into nowhere values (1)" end)
+    assert(not kept and err.sqlstate == "42P01")
+    db:savepoint(function()
+      db:exec "insert into a values (7)"
+      pcall(db.exec, db, "insert into a values ('seven')")
+    end)
+    db:exec "create table b (id int)"
+  end,
+  verify = function(_, expect) expect.table "public.b" end,
+  down = function(db) db:exec "drop table b" end,
+}
+]=])
+    p:expect "backup create"
+    local r = rehearse(p)
+    assert.is_true(r.ok)
+    assert.equal("CREATE TABLE", find(r.units[1].statements, "line", 10).verb)
+  end)
+
   it("shows what has no way back, and undoes what comes after it", function()
     local p = e2e.project()
     p:write_table("0001", "a")

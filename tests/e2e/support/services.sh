@@ -107,7 +107,9 @@ server() {
 }
 
 pgbouncer() {
-    dir=$1 owner=$2 host=$3 size=$4
+    dir=$1 owner=$2 host=$3 size=$4 idle=600
+    # A pool a database: those of earlier trials would fill the server.
+    [ "$size" = 1 ] || idle=2
     work="$dir/bouncer"
     mkdir "$work"
     [ "$(id -u)" != 0 ] || chmod 0711 "$dir"
@@ -122,6 +124,7 @@ auth_type = trust
 auth_file = $work/users
 pool_mode = transaction
 default_pool_size = $size
+server_idle_timeout = $idle
 max_client_conn = 300
 admin_users = postgres
 logfile = $work/log
