@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The example project from an empty scratch server to a verified audit, in a
-# copy of the project with its own state. Each command's exit status is checked;
-# the one that fails on purpose must fail as it should.
+# The example project from an empty scratch server to a verified audit, and then with
+# the proofs that a protected environment asks for, in a copy of the project with its
+# own state. Each command's exit status is checked; those that fail on purpose must fail
+# as they should.
 #
 # usage: tests/demo.sh build/neap
 set -eu
@@ -80,5 +81,78 @@ rm "$work/migrations/0017_coupons.lua"
 
 say "Every event is in a chain that shows removal, change and reordering"
 run 0 -e scratch audit verify
+
+say "A protected environment: another database of that server, called production"
+run 0 scratch psql -- -qc 'CREATE DATABASE shop'
+SHOP_URL=$("$neap" -C "$work" scratch url | sed 's|:///neap?|:///shop?|')
+server=$("$neap" -C "$work" scratch psql -- -XAtc \
+    'SELECT system_identifier FROM pg_control_system()')
+export SHOP_URL
+cat >"$work/neap.lua" <<EOF
+return {
+  environments = {
+    production = {
+      url = env "SHOP_URL",
+      protected = true,        -- asks for its name, and for proof before a change
+      database = "shop",       -- is this database and no other
+      system_identifier = "$server",
+      allow_superuser = true,  -- scratch has no other role
+    },
+  },
+}
+EOF
+chmod 600 "$work/neap.lua"
+cat "$work/neap.lua"
+rm "$work/migrations/0016_product_name_dropped.lua" # it has no way back to be shown
+run 0 -e production up --to 0012 --reason "the shop opens" --confirm shop
+
+say "What the next ones will do, on a restored copy of what is there now"
+run 0 -e production backup create --tag daily
+run 0 -e production backup verify
+run 0 -e production rehearse
+shows 'each down led back'
+run 0 -e production preflight
+
+say "The change: proof first, then apply, then a look at what came of it"
+run 0 -e production up --to 0015 --reason "the new titles" --ticket SHOP-42 --confirm shop
+shows 'passed *rehearsal'
+shows 'passed *validate'
+run 0 report
+shows 'proved'
+
+say "A change that is wrong is stopped on the copy"
+cat >"$work/migrations/0016_coupons.lua" <<'EOF'
+--- why: people like to pay less
+--- risk: this one is wrong on purpose
+--- locks: none
+return migration {
+  summary = "A coupon for every product, or so they say",
+  transaction = false,
+  steps = {
+    {
+      name = "coupons",
+      up = function(db)
+        db:exec "CREATE TABLE shop.coupons (sku text PRIMARY KEY REFERENCES shop.products (sku))"
+        db:exec "INSERT INTO shop.coupons SELECT sku FROM shop.products LIMIT 1"
+      end,
+      verify = function(db, expect)
+        expect.equal(db:value "SELECT count(*) FROM shop.coupons",
+          db:value "SELECT count(*) FROM shop.products")
+      end,
+      down = function(db) db:exec "DROP TABLE shop.coupons" end,
+    },
+  },
+}
+EOF
+run 10 -e production up --reason "coupons" --confirm shop
+shows 'failed *rehearsal'
+
+say "Without the rehearsal it is found where it hurts, and undone"
+run 8 -e production up --skip-rehearsal --reason "we are in a hurry" --confirm shop
+run 0 report
+shows 'skipped by --skip-rehearsal'
+shows 'the schema is as it was before'
+run 3 -e production status --exit-code
+run 0 -e production audit verify
 run 0 scratch stop
 say "That is neap. Next: README.md, \"Your first migration\"."
