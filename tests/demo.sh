@@ -118,7 +118,7 @@ run 0 -e production up --to 0015 --reason "the new titles" --ticket SHOP-42 --co
 shows 'passed *rehearsal'
 shows 'passed *validate'
 run 0 report
-shows 'proved'
+shows 'proved before this run'
 
 say "A change that is wrong is stopped on the copy"
 cat >"$work/migrations/0016_coupons.lua" <<'EOF'

@@ -139,8 +139,10 @@ static bool prove(struct neap_gates *gates, bool again, struct neap_error *err)
     neap_log_progress("gate: proving backup %s", gates->backup.id);
     bool proved = neap_proof_verify_in(gates->session, &opts, &gates->backup,
                                        wants_copy ? &gates->copy : NULL, &verified, err);
-    json_decref(verified);
     said.fields = fields_of(gates);
+    neap_json_set(said.fields, "proved_at",
+                  json_incref(json_object_get(again ? gates->backup.verified : verified, "at")));
+    json_decref(verified);
     if (!proved)
         return neap_gates_fail(gates, &said, "--skip-backup", err);
     neap_duration_text(neap_clock_ms() - said.begun_ms, spent);

@@ -13,33 +13,36 @@ static void on_preflight(struct neap_report *report, const json_t *fields)
     neap_json_set(report->json, "checks", json_deep_copy(json_object_get(fields, "rows")));
 }
 
-static void on_gate(struct neap_report *report, const json_t *fields)
-{
-    neap_report_append(report->json, "gates", json_deep_copy(fields));
-}
-
 /* The one of this id, or a new one. */
-static json_t *need_backup(struct neap_report *report, const json_t *fields)
+static json_t *need_backup(struct neap_report *report, const char *id)
 {
     json_t *backups = json_object_get(report->json, "backups");
     size_t i;
     json_t *backup;
     json_array_foreach(backups, i, backup)
     {
-        if (neap_report_is(backup, "id", neap_report_word(fields, "id")))
+        if (neap_report_is(backup, "id", id))
             return backup;
     }
     backup = json_object();
-    neap_json_set(backup, "id", neap_json_text(neap_report_word(fields, "id")));
+    neap_json_set(backup, "id", neap_json_text(id));
     neap_json_set(backup, "made", json_false());
     neap_report_append(report->json, "backups", backup);
     return backup;
 }
 
+static void on_gate(struct neap_report *report, const json_t *fields)
+{
+    neap_report_append(report->json, "gates", json_deep_copy(fields));
+    if (neap_report_is(fields, "gate", "verify") && neap_report_is(fields, "result", "reused"))
+        neap_report_copy(need_backup(report, neap_report_word(fields, "backup")), fields,
+                         (const char *const[]){"proved_at", NULL});
+}
+
 static void on_backup_begin(struct neap_report *report, const json_t *fields)
 {
     static const char *const keys[] = {"kind", "format", "tag", "dir", NULL};
-    json_t *backup = need_backup(report, fields);
+    json_t *backup = need_backup(report, neap_report_word(fields, "id"));
     neap_json_set(backup, "began_at", neap_json_text(report->at));
     neap_report_copy(backup, fields, keys);
 }
@@ -47,7 +50,7 @@ static void on_backup_begin(struct neap_report *report, const json_t *fields)
 static void on_backup_end(struct neap_report *report, const json_t *fields)
 {
     static const char *const keys[] = {"bytes", "manifest_sha256", "fingerprint", "error", NULL};
-    json_t *backup = need_backup(report, fields);
+    json_t *backup = need_backup(report, neap_report_word(fields, "id"));
     neap_json_set(backup, "made", json_boolean(json_is_true(json_object_get(fields, "ok"))));
     neap_json_set(
         backup, "duration_ms",
@@ -61,7 +64,7 @@ static void on_backup_verified(struct neap_report *report, const json_t *fields)
                                        "server_version", "error", NULL};
     json_t *verified = json_object();
     neap_report_copy(verified, fields, keys);
-    neap_json_set(need_backup(report, fields), "verified", verified);
+    neap_json_set(need_backup(report, neap_report_word(fields, "id")), "verified", verified);
 }
 
 static void on_rehearsal_begin(struct neap_report *report, const json_t *fields)

@@ -65,6 +65,9 @@ static void say_proof(struct neap_page *page, const json_t *backup)
                        word(json_object_get(verified, "error"), "message"));
     else if (neap_report_is(verified, "level", "full"))
         neap_page_line(page, 4, "proved: restored and compared in %s", spent);
+    else if (word(backup, "proved_at")[0] != '\0')
+        neap_page_line(page, 4, "proved before this run, at %.19sZ; its files are as they were",
+                       word(backup, "proved_at"));
     else
         neap_page_line(page, 4, "its files are as they were written; that is no proof");
 }

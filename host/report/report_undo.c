@@ -147,7 +147,7 @@ void neap_report_undo(json_t *json)
     if (!json_is_true(json_object_get(json, "dry_run"))) {
         add_units(json, neap);
         add_settled(json, neap);
-        if (backup[0] != '\0' && json_array_size(json_object_get(json, "units")) > 0)
+        if (backup[0] != '\0' && json_array_size(json_object_get(json, "undo")) > 0)
             add(json, neap_format("%s restore %s --swap", neap, backup),
                 "the last resort: what was written since the backup is lost");
     }
