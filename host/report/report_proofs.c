@@ -89,7 +89,7 @@ static void on_turn(struct neap_report *report, const json_t *fields)
 
 static void on_broken(struct neap_report *report, const json_t *fields)
 {
-    neap_report_copy(report->json, fields, (const char *const[]){"holder", "terminate", NULL});
+    neap_json_set(report->json, "broken", json_deep_copy(fields));
 }
 
 static void on_failed_over(struct neap_report *report, const json_t *fields)

@@ -203,9 +203,14 @@ static void say_units(struct neap_page *page, const json_t *json)
     const json_t *settled = json_object_get(json, "settled");
     size_t i;
     const json_t *item;
-    if (json_array_size(units) + json_array_size(plans) + json_array_size(settled) == 0)
+    const json_t *holder = json_object_get(json_object_get(json, "broken"), "holder");
+    if (json_array_size(units) + json_array_size(plans) + json_array_size(settled) == 0 &&
+        holder == NULL)
         return;
     neap_page_heading(page, "What ran");
+    if (holder != NULL)
+        neap_page_line(page, 2, "broken  the lease of run %s, of %s on %s", word(holder, "run_id"),
+                       word(holder, "actor"), word(holder, "host"));
     json_array_foreach(units, i, item) say_unit(page, item);
     json_array_foreach(settled, i, item) neap_page_line(
         page, 2, "%s  %s %s%s", word(item, "action"), word(item, "id"), word(item, "name"),

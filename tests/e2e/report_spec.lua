@@ -65,6 +65,9 @@ describe("a report", function()
     os.execute(("mkdir -p %s/reports/%s"):format(quote(p.state), document.report.run_id))
     process.write(("%s/reports/%s/report.json"):format(p.state, document.report.run_id), '{"x"')
     assert.equal(before, p:expect({ "report" }).out)
+    process.write(("%s/reports/%s/report.json"):format(p.state, document.report.run_id),
+      '{"run_id": "20261121T000000-0000000000"}')
+    assert.equal(before, p:expect({ "report" }).out)
     -- nor is a name a path
     for _, name in ipairs { "../journal", "nope", "20261121T000000-0000000000", "" } do
       local r = p:expect({ "report", name }, 2)
@@ -72,6 +75,47 @@ describe("a report", function()
     end
     local r = p:expect({ "report", "nope" }, 2, no_target)
     assert.truthy(r.err:find("Nor could the target be asked", 1, true), r.err)
+  end)
+
+  it("of a long run is made from all of its journal", function()
+    local p = e2e.project()
+    p:write("migrations/0001_long.lua", [=[
+return migration { summary = "Much to record",
+  up = function(db)
+    for i = 1, 300 do db:exec("select " .. i .. " as " .. ("x"):rep(4000)) end
+  end,
+  verify = unverified "nothing is made", down = function(db) db:exec "select 1" end }]=])
+    p:expect "up"
+    local unit = p:json({ "report" }).report.units[1]
+    assert.equal(300, unit.statements)
+    assert.equal("unverified", unit.verify)
+    assert.truthy(text_of(p):find("not verified: nothing is made", 1, true))
+  end)
+
+  it("of a journal that cannot be read says so", function()
+    local p = e2e.project()
+    assert(os.execute(("mkdir -p -m 700 %s/journal/1-1.jsonl"):format(quote(p.state))))
+    local r = p:expect({ "report" }, 1)
+    assert.truthy(r.err:find("cannot read the audit journal", 1, true), r.err)
+    assert.equal(1, p:neap({ "report", "nope" }).status)
+  end)
+
+  it("tells whose lease was broken", function()
+    local p = e2e.project()
+    p:write_sql("0001_long.sql", "select pg_sleep(60)")
+    local run = p:start { "up" }
+    assert.truthy(process.await(20, function()
+      return p:value [[select exists
+        (select from pg_stat_activity where query like 'select pg_sleep(60)%')]] == "t"
+    end))
+    local holder = p:json({ "lease", "show" }).holder.run_id
+    p:expect { "lease", "break", "--terminate", "--reason", "it hangs" }
+    local report = p:json({ "report" }).report
+    assert.equal("lease break", report.command)
+    assert.equal(holder, report.broken.holder.run_id)
+    run:wait(20)
+    local text = p:expect({ "report", report.run_id }).out
+    assert.truthy(text:find("broken  the lease of run " .. holder, 1, true), text)
   end)
 
   it("of a run elsewhere is made from the target's copy of the events", function()

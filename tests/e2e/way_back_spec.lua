@@ -7,7 +7,7 @@ local e2e = require "harness"
 -- One step without a transaction that makes a table and fails.
 local function step(down, before)
   return ([=[
-return migration { summary = "One step", transaction = false, steps = {
+return migration { summary = "One step", transaction = false, lock_timeout = "20s", steps = {
   %s
   { name = "make", up = function(db)
       db:exec "create table made (id int)"
@@ -129,5 +129,120 @@ describe("the way back", function()
       db:exec "create table theirs (id int)" end]=]
     local r = p:expect("-e live up", 9)
     assert.truthy(r.err:find("+ table public.theirs", 1, true), r.err)
+  end)
+
+  local function guarded(down, up)
+    local p = project(down)
+    p:write("neap.lua", ([=[return { environments = { live = { url = %q, protected = true,
+      gates = { "backup" }, allow_superuser = true } } }]=]):format(p.url))
+    if up then
+      p:write("migrations/0001_one.lua", (step(down):gsub('error "broken"', up)))
+    end
+    return p
+  end
+
+  it("names the backup, and what a restore would lose", function()
+    local p = guarded(LEAVES, [[
+      db:exec "insert into base select generate_series(101, 105)"
+      for i = 1, 25 do db:exec("create table kept_" .. i .. " (id int)") end
+      error "broken"]])
+    p:query "create table same as select 1 as x"
+    local r = p:expect("-e live up", 9)
+    local id = p:json("backup list").backups[1].id
+    for _, words in ipairs { "`neap -e live restore " .. id .. " --swap`",
+      "since then 26 tables were changed (compared by digests)",
+      "public.base: 100 rows in the backup, 105 rows now", "…", "+ column public.base.more" } do
+      assert.truthy(r.err:find(words, 1, true), words .. "\n" .. r.err)
+    end
+    assert.is_nil(r.err:find("public.same", 1, true), r.err)
+    local _, report = turns(p)
+    assert.equal("neap -e live restore " .. id .. " --swap",
+      report.undo[#report.undo].command)
+    p:expect "-e live audit verify"
+  end)
+
+  it("says so when nothing would be lost", function()
+    local p = guarded(LEAVES)
+    p:write("migrations/0001_one.lua", (step(LEAVES):gsub("alter table base add column more int",
+      "create function more() returns int language sql as 'select 1'")))
+    local r = p:expect("-e live up", 9)
+    assert.truthy(r.err:find("the rows are the same since", 1, true), r.err)
+    assert.truthy(r.err:find("+ function public.more", 1, true), r.err)
+  end)
+
+  it("gives the command also when the backup cannot be looked at", function()
+    local p = guarded(LEAVES, [[db:exec "alter table busy add column x int" error "broken"]])
+    p:query "create table busy (id int)"
+    local session = p:session "lock table busy in access share mode"
+    local run = p:start "-e live up"
+    assert.truthy(e2e.process.await(30, function()
+      return p:value "select to_regclass('made') is not null" == "t"
+    end))
+    os.execute("rm -r " .. e2e.process.quote(p.state .. "/backups"))
+    session:close()
+    run:wait(30)
+    assert.truthy(run:err():find("What it would lose could not be found out", 1, true), run:err())
+    assert.truthy(run:err():find("%-%-swap`"), run:err())
+  end)
+
+  it("says that the schema could not be read", function()
+    local p = guarded(RIGHT, [[db:exec "alter table busy add column x int" error "broken"]])
+    p:query "create table busy (id int)"
+    local session = p:session "lock table busy in access share mode"
+    local run = p:start "-e live up"
+    assert.truthy(e2e.process.await(30, function()
+      return p:value "select to_regclass('made') is not null" == "t"
+    end))
+    local reader = p:session "lock table pg_transform in access exclusive mode"
+    session:close()
+    run:wait(30)
+    reader:close()
+    assert.truthy(run:err():find("compare: canceling statement due to lock timeout", 1, true),
+      run:err())
+    assert.same({ "down undone", "compare failed", "stop partial" }, (turns(p)))
+  end)
+
+  -- A verify that holds in the transaction alone: what is applied does not hold.
+  local function lies(p, id, down)
+    p:write_sql(id .. "_lies.sql", "create table lies (id int); alter table base add column lie int",
+      "select pg_current_xact_id_if_assigned() is not null", down)
+  end
+
+  it("of what does not hold after its COMMIT undoes the run, and compares", function()
+    local p = guarded(RIGHT)
+    p:delete "migrations/0001_one.lua"
+    p:write_table("0001", "a")
+    lies(p, "0002", "drop table lies; alter table base drop column lie")
+    local r = p:expect("-e live up", 8)
+    assert.truthy(r.err:find("What this run had applied was undone, and the schema is as it was",
+      1, true), r.err)
+    local list, report = turns(p)
+    assert.same({ "down undone", "down undone", "compare equal" }, list)
+    assert.equal(2, report.metrics.rollbacks_total)
+    assert.equal("restore", report.undo[1].command:match "restore")
+    p:expect "-e live audit verify"
+  end)
+
+  it("of what does not hold and leaves something stops", function()
+    local p = guarded(RIGHT)
+    p:delete "migrations/0001_one.lua"
+    lies(p, "0001", "drop table lies")
+    local r = p:expect("-e live up", 9)
+    for _, words in ipairs { "migration 0001 stopped after it was applied",
+      "Undoing what was applied failed: the schema is not as it was before",
+      "+ column public.base.lie", "--swap`" } do
+      assert.truthy(r.err:find(words, 1, true), words .. "\n" .. r.err)
+    end
+    assert.same({ "down undone", "compare different", "stop partial" }, (turns(p)))
+  end)
+
+  it("of what does not hold and has no way back stops", function()
+    local p = guarded(RIGHT)
+    p:delete "migrations/0001_one.lua"
+    lies(p, "0001", "drop table no_such_table")
+    local r = p:expect("-e live up", 9)
+    assert.truthy(r.err:find('Undoing what was applied failed: table "no_such_table" does not',
+      1, true), r.err)
+    assert.same({ "down failed", "stop partial" }, (turns(p)))
   end)
 end)

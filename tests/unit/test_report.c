@@ -192,7 +192,10 @@ static void test_report__says_what_is_not_proved(void **unused)
         "\"error\":{\"message\":\"cut in half\"}}",
         "04|backup.verified|{\"id\":\"B3\",\"ok\":true,\"level\":\"quick\"}",
         "05|rehearsal.begin|{\"from\":\"latest\"}",
-        COMMIT("06", "0001", ""),
+        "06|step.commit|{\"id\":\"0001\",\"direction\":\"up\",\"attempt_number\":1}",
+        "06|step.committed|{\"id\":\"0001\",\"direction\":\"up\",\"unreplicated\":true}",
+        "07|history.settled|{\"id\":\"0007\",\"action\":\"accept\"}",
+        "07|step.committed|{\"id\":\"0007\",\"direction\":\"up\"}",
         NULL};
     json_t *json = report_of(events);
     char *text = neap_report_text(json);
@@ -202,6 +205,9 @@ static void test_report__says_what_is_not_proved(void **unused)
     assert_contains(text, "NOT PROVED: cut in half");
     assert_contains(text, "that is no proof");
     assert_contains(text, "begun from latest, and not ended");
+    assert_contains(text, "no synchronous standby confirmed it");
+    assert_contains(text, "accept  0007");
+    assert_int_equal(json_array_size(json_object_get(json, "undo")), 2);
     assert_string_equal(text_at(json, "undo", 1, "command"), "neap -e shop restore B0 --swap");
     assert_true(metric(json, "backup_bytes") == -1);
     free(text);
