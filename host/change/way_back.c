@@ -123,12 +123,13 @@ bool neap_way_back_compare(struct neap_change *change, const struct neap_way_bac
     return !way_back->has_before || compare_with(change, place, &way_back->before, err);
 }
 
-/* Adds to what is there already. */
+/* On a line of its own, behind what is there already. */
 static void add_detail(struct neap_error *err, const char *label, const char *text)
 {
-    char *earlier = neap_strdup(err->detail);
-    neap_error_detail(err, "%s%s%s%s", earlier == NULL ? "" : earlier,
-                      earlier == NULL || earlier[0] == '\0' ? "" : "\n", label, text);
+    char *earlier = neap_strdup(err->detail == NULL ? "" : err->detail);
+    size_t length = strlen(earlier);
+    bool goes_on = length > 0 && earlier[length - 1] != '\n';
+    neap_error_detail(err, "%s%s%s%s", earlier, goes_on ? "\n" : "", label, text);
     free(earlier);
 }
 
@@ -145,9 +146,9 @@ static void add_restore(struct neap_change *change, struct neap_error *err)
     const struct neap_environment *env = change->env;
     char *sentence = NULL, *lines = NULL;
     neap_way_back_losses(change, &sentence, &lines);
-    char *hint = neap_format("The last resort is the backup: `neap%s%s restore %s --swap`. %s",
-                             env->named ? " -e " : "", env->named ? env->name : "",
-                             change->backup_id, sentence);
+    char *hint = neap_format(
+        "The last resort is the backup: `neap%s%s restore %s --swap --reason TEXT`. %s",
+        env->named ? " -e " : "", env->named ? env->name : "", change->backup_id, sentence);
     add_hint(err, hint);
     if (lines != NULL)
         add_detail(err, "A restore would lose what was written since:\n", lines);

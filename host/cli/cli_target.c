@@ -127,17 +127,25 @@ json_t *cli_target_json(const struct neap_session *session)
     return body;
 }
 
+bool cli_end_session(struct neap_cli *cli, struct neap_session *session, int exit_status,
+                     const struct neap_error *err)
+{
+    bool begun = session->begun;
+    char *identity = neap_strdup(session->target == NULL ? "" : session->target->identity);
+    bool kept = neap_session_end(session, exit_status, err);
+    if (begun)
+        neap_report_keep(cli->project.state_dir, identity, cli->run.id);
+    free(identity);
+    return kept;
+}
+
 int cli_end(struct neap_cli *cli, struct neap_session *session, int exit_status, json_t *body,
             struct neap_error *err)
 {
     bool failed = err->code != NEAP_OK;
     if (failed)
         exit_status = neap_error_exit_status(err);
-    char *identity = session->begun ? neap_strdup(session->target->identity) : NULL;
-    bool kept = neap_session_end(session, exit_status, err);
-    if (identity != NULL)
-        neap_report_keep(cli->project.state_dir, identity, cli->run.id);
-    free(identity);
+    bool kept = cli_end_session(cli, session, exit_status, err);
     if (!kept && failed)
         neap_log(NEAP_LOG_ERROR, "audit.incomplete",
                  "the end of this run could not be written to the journal");

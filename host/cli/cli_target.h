@@ -34,6 +34,9 @@ char *cli_store(const struct neap_cli *cli);
 /* environment, database, server: the fields every document about a target has.
  * New reference. */
 json_t *cli_target_json(const struct neap_session *session);
+/* Ends the session; if it had begun, its report is kept. False when events could not be kept. */
+bool cli_end_session(struct neap_cli *cli, struct neap_session *session, int exit_status,
+                     const struct neap_error *err);
 /* Ends the session and gives the exit status: prints `err` if it is set, `body`
  * (taken) in any case. */
 int cli_end(struct neap_cli *cli, struct neap_session *session, int exit_status, json_t *body,

@@ -409,6 +409,7 @@ int cmd_change_end(struct cmd_change *change, bool nothing, struct neap_error *e
                        "done, but no synchronous standby confirmed it");
     else if (err->code == NEAP_OK && change->audit_incomplete)
         neap_error_set(err, NEAP_ERR_AUDIT_INCOMPLETE, "done, but the journal lacks the outcome");
+    cmd_auto_restore(change, err);
     int status = cli_end(change->cli, &change->session, 0, body, err);
     neap_gates_clear(&change->gates);
     return status;

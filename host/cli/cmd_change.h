@@ -47,6 +47,9 @@ bool cmd_change_dry_run(struct cmd_change *change, enum neap_direction direction
 /* A statement as one line of a terminal: runs of blanks as one, cut with a mark.
  * The caller frees it. */
 char *cmd_change_one_line(const char *sql);
+/* Where the run stopped halfway and the environment says auto_restore: ends it, and puts its
+ * backup in the target's place, in a run of its own. The error says what became of it. */
+void cmd_auto_restore(struct cmd_change *change, struct neap_error *err);
 /* Prints the end and frees everything; the exit status. */
 int cmd_change_end(struct cmd_change *change, bool nothing, struct neap_error *err);
 

@@ -5,7 +5,11 @@
  */
 #include "host/proof/proof_run.h"
 
+#include <stdlib.h>
+
 #include "host/base/json.h"
+#include "host/base/memory.h"
+#include "host/report/report_store.h"
 
 static json_t *begin_fields(const struct neap_proof_run *run,
                             const struct neap_proof_run_opts *opts)
@@ -15,6 +19,8 @@ static json_t *begin_fields(const struct neap_proof_run *run,
     for (const char *const *key = keys; *key != NULL; key++)
         neap_json_set(fields, *key, neap_json_text(backup_text(opts->backup, *key)));
     neap_json_set(fields, "command", neap_json_text(opts->command));
+    neap_json_set(fields, "project", neap_json_text(opts->project->dir));
+    neap_json_set(fields, "environment_named", json_boolean(opts->project->env.named));
     neap_json_set(fields, "backup", neap_json_text(opts->backup->id));
     neap_json_set(fields, "neap_version", neap_json_text(NEAP_VERSION));
     neap_json_set(fields, "actor", neap_json_text(run->actor.name));
@@ -33,7 +39,9 @@ bool neap_proof_run_begin(struct neap_loop *loop, const struct neap_proof_run_op
         .run_id = neap_loop_run(loop)->id,
         .signing_key = opts->project->signing_key,
     };
-    *out = (struct neap_proof_run){.loop = loop};
+    *out = (struct neap_proof_run){.loop = loop,
+                                   .state_dir = neap_strdup(audit.state_dir),
+                                   .identity = neap_strdup(audit.identity)};
     neap_actor_open(&out->actor);
     if (neap_audit_open(&audit, &out->audit, err) &&
         neap_audit_begin(out->audit, "", begin_fields(out, opts), err))
@@ -62,7 +70,11 @@ bool neap_proof_run_end(struct neap_proof_run *run, bool good, struct neap_error
         good = false;
     }
     neap_audit_close(run->audit);
+    if (run->audit != NULL)
+        neap_report_keep(run->state_dir, run->identity, neap_loop_run(run->loop)->id);
     neap_actor_clear(&run->actor);
+    free(run->state_dir);
+    free(run->identity);
     *run = (struct neap_proof_run){0};
     return good;
 }

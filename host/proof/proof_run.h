@@ -17,6 +17,7 @@ struct neap_proof_run {
     struct neap_loop *loop;
     struct neap_audit *audit;
     struct neap_actor actor;
+    char *state_dir, *identity; /* of its journal */
 };
 
 struct neap_proof_run_opts {
@@ -27,8 +28,8 @@ struct neap_proof_run_opts {
 /* run.begin; durable on return. To be ended also when this fails. */
 bool neap_proof_run_begin(struct neap_loop *loop, const struct neap_proof_run_opts *opts,
                           struct neap_proof_run *out, struct neap_error *err);
-/* run.end with what `err` says, and frees. False with audit.incomplete when all went well
- * and this could not be written; `good` is given back else. */
+/* run.end with what `err` says, the run's report, and frees. False with audit.incomplete when all
+ * went well and this could not be written; `good` is given back else. */
 bool neap_proof_run_end(struct neap_proof_run *run, bool good, struct neap_error *err);
 
 /* The files of a backup are those that were written: the hashes of the manifest, the

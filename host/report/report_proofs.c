@@ -87,6 +87,32 @@ static void on_turn(struct neap_report *report, const json_t *fields)
     neap_report_append(report->json, "way_back", turn);
 }
 
+/* One restore in a run: what each of its events says is added to what was said before. */
+static void on_restore(struct neap_report *report, const json_t *fields)
+{
+    json_t *restore = json_object_get(report->json, "restore");
+    if (restore == NULL) {
+        restore = json_object();
+        neap_json_set(report->json, "restore", restore);
+        neap_json_set(restore, "swapped", json_false());
+    }
+    json_t *copy = json_deep_copy(fields);
+    (void)json_object_update(restore, copy);
+    json_decref(copy);
+}
+
+static void on_swapped(struct neap_report *report, const json_t *fields)
+{
+    on_restore(report, fields);
+    neap_json_set(json_object_get(report->json, "restore"), "swapped",
+                  json_boolean(!json_is_object(json_object_get(fields, "error"))));
+}
+
+static void on_restore_point(struct neap_report *report, const json_t *fields)
+{
+    neap_json_set(report->json, "restore_point", json_deep_copy(fields));
+}
+
 static void on_broken(struct neap_report *report, const json_t *fields)
 {
     neap_json_set(report->json, "broken", json_deep_copy(fields));
@@ -106,6 +132,12 @@ const struct neap_report_part neap_report_proofs[] = {{"preflight", on_preflight
                                                       {"rehearsal.begin", on_rehearsal_begin},
                                                       {"rehearsal.end", on_rehearsal_end},
                                                       {"way_back.turn", on_turn},
+                                                      {"restore.begin", on_restore},
+                                                      {"restore.copy", on_restore},
+                                                      {"restore.swap", on_restore},
+                                                      {"restore.swapped", on_swapped},
+                                                      {"restore.end", on_restore},
+                                                      {"restore_point", on_restore_point},
                                                       {"lease.broken", on_broken},
                                                       {"target.failed_over", on_failed_over},
                                                       {NULL, NULL}};

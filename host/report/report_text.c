@@ -92,6 +92,12 @@ static void say_who(struct neap_page *page, const json_t *json)
     neap_page_field(page, "database", "%s, %s", word(json, "database"), word(json, "address"));
     if (word(json, "server_version")[0] != '\0')
         neap_page_field(page, "PostgreSQL", "%s", word(json, "server_version"));
+    const json_t *point = json_object_get(json, "restore_point");
+    if (point != NULL)
+        neap_page_field(page, "in the WAL", "%s, timeline %lld%s%s", word(point, "lsn"),
+                        (long long)number(point, "timeline"),
+                        word(point, "name")[0] == '\0' ? "" : ", restore point ",
+                        word(point, "name"));
     if (json_object_get(json, "failed_over_to") != NULL)
         neap_page_field(page, "failed over", "to timeline %s", word(json, "failed_over_to"));
 }

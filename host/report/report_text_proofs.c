@@ -119,10 +119,32 @@ static void say_rehearsal(struct neap_page *page, const json_t *json)
         neap_page_line(page, 4, "%s", word(json_object_get(rehearsal, "error"), "message"));
 }
 
+static void say_restore(struct neap_page *page, const json_t *json)
+{
+    const json_t *restore = json_object_get(json, "restore");
+    char spent[NEAP_DURATION_SIZE];
+    if (restore == NULL)
+        return;
+    neap_duration_text(number(restore, "ms"), spent);
+    neap_page_heading(page, "Restore");
+    neap_page_line(page, 2, "backup %s%s%s", word(restore, "backup"),
+                   number(restore, "ms") > 0 ? ", made a database and compared in " : "",
+                   number(restore, "ms") > 0 ? spent : "");
+    if (json_is_true(json_object_get(restore, "swapped")))
+        neap_page_line(page, 2, "it is database %s now%s%s", word(restore, "database"),
+                       word(restore, "kept")[0] == '\0' ? "" : "; the one before is kept as ",
+                       word(restore, "kept"));
+    else if (word(restore, "database")[0] != '\0')
+        neap_page_line(page, 2, "it is database %s, beside the target", word(restore, "database"));
+    else
+        neap_page_line(page, 2, "the target is what it was");
+}
+
 void neap_report_say_proofs(struct neap_page *page, const json_t *json)
 {
     say_gates(page, json);
     say_checks(page, json);
     say_backups(page, json);
     say_rehearsal(page, json);
+    say_restore(page, json);
 }

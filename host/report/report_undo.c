@@ -139,6 +139,19 @@ static const char *proved_backup(const json_t *json)
     return id;
 }
 
+static void add_swap(json_t *json)
+{
+    const json_t *restore = json_object_get(json, "restore");
+    const char *kept = neap_report_word(restore, "kept");
+    if (!json_is_true(json_object_get(restore, "swapped")) || kept[0] == '\0')
+        return;
+    char *note = neap_format("the database before is kept as %s; `neap help restore` says how to "
+                             "take it back",
+                             kept);
+    add(json, NULL, note);
+    free(note);
+}
+
 void neap_report_undo(json_t *json)
 {
     const char *backup = proved_backup(json);
@@ -147,8 +160,12 @@ void neap_report_undo(json_t *json)
     if (!json_is_true(json_object_get(json, "dry_run"))) {
         add_units(json, neap);
         add_settled(json, neap);
-        if (backup[0] != '\0' && json_array_size(json_object_get(json, "undo")) > 0)
-            add(json, neap_format("%s restore %s --swap", neap, backup),
+        /* Also where a way back ended on the way: its downs may all be there. */
+        bool stands = json_array_size(json_object_get(json, "undo")) > 0 ||
+                      neap_report_is(json, "result", "partial");
+        add_swap(json);
+        if (backup[0] != '\0' && stands)
+            add(json, neap_format("%s restore %s --swap --reason TEXT", neap, backup),
                 "the last resort: what was written since the backup is lost");
     }
     free(neap);

@@ -237,6 +237,20 @@ return migration { summary = "Two steps", transaction = false, steps = {
     assert.truthy(text_of(p):find("not proved in this run", 1, true))
   end)
 
+  it("of a restore says what it made", function()
+    local p = e2e.project()
+    p:query "create table t as select 1 as x"
+    p:expect "backup create"
+    local made = p:json("restore latest").database
+    local report = p:json({ "report" }).report
+    assert.equal("restore", report.command)
+    assert.same({ made, false }, { report.restore.database, report.restore.swapped })
+    assert.truthy(text_of(p):find("beside the target", 1, true), text_of(p))
+    p:expect({ "restore", "latest", "--into", made }, 2)
+    assert.truthy(text_of(p):find("FAILED", 1, true), text_of(p))
+    e2e.psql("postgres", ("drop database %q"):format(made))
+  end)
+
   it("names the environment in its commands, and only that project's", function()
     local p = e2e.project()
     p:write("neap.lua", ("return { environments = { shop = { url = %q } } }"):format(p.url))

@@ -149,14 +149,14 @@ describe("the way back", function()
     p:query "create table same as select 1 as x"
     local r = p:expect("-e live up", 9)
     local id = p:json("backup list").backups[1].id
-    for _, words in ipairs { "`neap -e live restore " .. id .. " --swap`",
+    for _, words in ipairs { "`neap -e live restore " .. id .. " --swap --reason TEXT`",
       "since then 26 tables were changed (compared by digests)",
       "public.base: 100 rows in the backup, 105 rows now", "…", "+ column public.base.more" } do
       assert.truthy(r.err:find(words, 1, true), words .. "\n" .. r.err)
     end
     assert.is_nil(r.err:find("public.same", 1, true), r.err)
     local _, report = turns(p)
-    assert.equal("neap -e live restore " .. id .. " --swap",
+    assert.equal("neap -e live restore " .. id .. " --swap --reason TEXT",
       report.undo[#report.undo].command)
     p:expect "-e live audit verify"
   end)
@@ -168,21 +168,6 @@ describe("the way back", function()
     local r = p:expect("-e live up", 9)
     assert.truthy(r.err:find("the rows are the same since", 1, true), r.err)
     assert.truthy(r.err:find("+ function public.more", 1, true), r.err)
-  end)
-
-  it("gives the command also when the backup cannot be looked at", function()
-    local p = guarded(LEAVES, [[db:exec "alter table busy add column x int" error "broken"]])
-    p:query "create table busy (id int)"
-    local session = p:session "lock table busy in access share mode"
-    local run = p:start "-e live up"
-    assert.truthy(e2e.process.await(30, function()
-      return p:value "select to_regclass('made') is not null" == "t"
-    end))
-    os.execute("rm -r " .. e2e.process.quote(p.state .. "/backups"))
-    session:close()
-    run:wait(30)
-    assert.truthy(run:err():find("What it would lose could not be found out", 1, true), run:err())
-    assert.truthy(run:err():find("%-%-swap`"), run:err())
   end)
 
   it("says that the schema could not be read", function()
@@ -204,7 +189,8 @@ describe("the way back", function()
 
   -- A verify that holds in the transaction alone: what is applied does not hold.
   local function lies(p, id, down)
-    p:write_sql(id .. "_lies.sql", "create table lies (id int); alter table base add column lie int",
+    p:write_sql(id .. "_lies.sql",
+      "create table lies (id int); alter table base add column lie int",
       "select pg_current_xact_id_if_assigned() is not null", down)
   end
 
@@ -219,7 +205,7 @@ describe("the way back", function()
     local list, report = turns(p)
     assert.same({ "down undone", "down undone", "compare equal" }, list)
     assert.equal(2, report.metrics.rollbacks_total)
-    assert.equal("restore", report.undo[1].command:match "restore")
+    assert.same({}, report.undo)
     p:expect "-e live audit verify"
   end)
 
@@ -230,10 +216,12 @@ describe("the way back", function()
     local r = p:expect("-e live up", 9)
     for _, words in ipairs { "migration 0001 stopped after it was applied",
       "Undoing what was applied failed: the schema is not as it was before",
-      "+ column public.base.lie", "--swap`" } do
+      "+ column public.base.lie", "--swap --reason TEXT`" } do
       assert.truthy(r.err:find(words, 1, true), words .. "\n" .. r.err)
     end
-    assert.same({ "down undone", "compare different", "stop partial" }, (turns(p)))
+    local list, report = turns(p)
+    assert.same({ "down undone", "compare different", "stop partial" }, list)
+    assert.truthy(report.undo[1].command:find("restore", 1, true))
   end)
 
   it("of what does not hold and has no way back stops", function()
@@ -244,5 +232,50 @@ describe("the way back", function()
     assert.truthy(r.err:find('Undoing what was applied failed: table "no_such_table" does not',
       1, true), r.err)
     assert.same({ "down failed", "stop partial" }, (turns(p)))
+  end)
+
+  it("restores by itself only where the environment says so", function()
+    local p = guarded(LEAVES, [[db:exec "insert into base values (0)" error "broken"]])
+    p:write("neap.lua", ([=[return { environments = { live = { url = %q, protected = true,
+      gates = { "backup" }, allow_superuser = true, auto_restore = true } } }]=]):format(p.url))
+    local r = p:expect("-e live up", 8)
+    for _, words in ipairs { "auto_restore: run 20", "put back backup 20", "is kept as",
+      "+ column public.base.more" } do
+      assert.truthy(r.err:find(words, 1, true), words .. "\n" .. r.err)
+    end
+    assert.equal("100 f", p:value [[select count(*) || ' ' || exists (select from pg_attribute
+      where attrelid = 'base'::regclass and attname = 'more')::text::char(1) from base]])
+    assert.equal(1, p:json({ "-e", "live", "status" }).pending)
+    local first = r.err:match "reports/(%S+)/report"
+    local report = p:json({ "-e", "live", "report", first }).report
+    assert.equal("restore", report.way_back[4].turn)
+    assert.equal("partial", report.result)
+    report = p:json({ "-e", "live", "report" }).report
+    assert.equal("restore", report.command)
+    assert.equal("auto_restore after run " .. first, report.reason)
+    assert.is_true(report.restore.swapped)
+    local text = p:expect("-e live report").out
+    assert.truthy(text:find("the one before is kept as", 1, true), text)
+    p:expect "-e live audit verify"
+  end)
+
+  it("gives the command where it could not restore by itself", function()
+    local p = guarded(LEAVES, [[db:exec "alter table busy add column x int" error "broken"]])
+    p:write("neap.lua", ([=[return { environments = { live = { url = %q, protected = true,
+      gates = { "backup" }, allow_superuser = true, auto_restore = true } } }]=]):format(p.url))
+    p:query "create table busy (id int)"
+    local session = p:session "lock table busy in access share mode"
+    local run = p:start "-e live up"
+    assert.truthy(e2e.process.await(30, function()
+      return p:value "select to_regclass('made') is not null" == "t"
+    end))
+    os.execute("rm -r " .. e2e.process.quote(p.state .. "/backups"))
+    session:close()
+    local r = run:wait(30)
+    assert.equal(9, r.status, r.err)
+    for _, words in ipairs { "could not put back backup", "--swap --reason TEXT`",
+      "What it would lose could not be found out: there is no backup" } do
+      assert.truthy(r.err:find(words, 1, true), words .. "\n" .. r.err)
+    end
   end)
 end)

@@ -173,7 +173,8 @@ static void test_report__tells_of_gates_and_proofs(void **unused)
     assert_contains(text, "not verified: no way");
     assert_contains(text, "0002 has no way back: it drops");
     assert_string_equal(text_at(json, "undo", 1, "command"), "neap -e shop down --only 0001");
-    assert_string_equal(text_at(json, "undo", 2, "command"), "neap -e shop restore B1 --swap");
+    assert_string_equal(text_at(json, "undo", 2, "command"),
+                        "neap -e shop restore B1 --swap --reason TEXT");
     assert_true(metric(json, "backup_bytes") == 2048);
     assert_true(metric(json, "backup_duration_seconds") == 2);
     assert_true(metric(json, "verify_duration_seconds") == 4.5);
@@ -208,7 +209,8 @@ static void test_report__says_what_is_not_proved(void **unused)
     assert_contains(text, "no synchronous standby confirmed it");
     assert_contains(text, "accept  0007");
     assert_int_equal(json_array_size(json_object_get(json, "undo")), 2);
-    assert_string_equal(text_at(json, "undo", 1, "command"), "neap -e shop restore B0 --swap");
+    assert_string_equal(text_at(json, "undo", 1, "command"),
+                        "neap -e shop restore B0 --swap --reason TEXT");
     assert_true(metric(json, "backup_bytes") == -1);
     free(text);
     json_decref(json);
