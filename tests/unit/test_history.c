@@ -270,8 +270,8 @@ static void go_back_to_version_1(struct pg_scene *scene)
                                              "drop table neap.attempt",
                                              "alter function neap.fence(int8) security invoker",
                                              "alter table neap.lease drop column earlier",
-                                             "alter table neap.history drop column timeline,"
-                                             " alter column lsn drop default",
+                                             "alter table neap.history drop column timeline",
+                                             "alter table neap.history alter lsn drop default",
                                              "update neap.meta set version = 1"};
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
         pg_scene_do(scene, statements[i]);
