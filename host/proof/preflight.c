@@ -56,6 +56,8 @@ static const char *const hints[NEAP_PREFLIGHT_COUNT] = {
     [NEAP_PREFLIGHT_ARCHIVING] =
         "See archive_command and the server's log; until then no point in time can be restored.",
     [NEAP_PREFLIGHT_DISK_STATE] = "Free some, or give another --state-dir.",
+    [NEAP_PREFLIGHT_DISK_BACKUP] =
+        "Free some (`neap backup prune`), or set `backup_dir` in the environment.",
     [NEAP_PREFLIGHT_DISK_DATA] = "Free some: a rewrite needs a second copy of its table.",
 };
 
@@ -192,6 +194,8 @@ static bool look_disks(const struct asking *asking, enum neap_preflight_name che
     char *path = NULL;
     if (check == NEAP_PREFLIGHT_DISK_STATE)
         path = neap_strdup(asking->session->project->state_dir);
+    else if (check == NEAP_PREFLIGHT_DISK_BACKUP)
+        path = neap_strdup(asking->session->project->env.backup_dir);
     else if (!ask_text(asking, sql_data_directory, &path, err))
         return false;
     look_disk(asking, check, path, row);
@@ -241,7 +245,8 @@ static bool look(const struct asking *asking, enum neap_preflight_name check,
 {
     if (neap_preflight_sql[check] != NULL)
         return ask(asking, check, row, err);
-    if (check == NEAP_PREFLIGHT_DISK_STATE || check == NEAP_PREFLIGHT_DISK_DATA)
+    if (check == NEAP_PREFLIGHT_DISK_STATE || check == NEAP_PREFLIGHT_DISK_BACKUP ||
+        check == NEAP_PREFLIGHT_DISK_DATA)
         return look_disks(asking, check, row, err);
     look_target(asking, check, row);
     return true;

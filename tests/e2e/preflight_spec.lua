@@ -142,6 +142,8 @@ describe("neap preflight", function()
     local rows = checks(p, 10, { env = { NEAP_STATE_DIR = p.temp .. "/not/yet" } })
     level(rows.disk_state, "error")
     assert.truthy(rows.disk_state.message:find("MB are free at " .. p.temp .. "/not/yet", 1, true))
+    assert.truthy(rows.disk_backup.message:find(p.temp .. "/not/yet/backups", 1, true),
+      rows.disk_backup.message)
     assert.truthy(rows.disk_data.value == nil or rows.disk_data.value > 0)
   end)
 

@@ -78,4 +78,5 @@ function env(name) end
 ---@field invalid_indexes? neap.Limits|false indexes that a concurrent build left invalid
 ---@field archiving? neap.Limits|false whether the last attempt to archive WAL failed
 ---@field disk_state? neap.Limits|false free disk at the state directory, in sizes of the database
+---@field disk_backup? neap.Limits|false free disk at the directory of backups
 ---@field disk_data? neap.Limits|false
