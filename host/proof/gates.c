@@ -150,8 +150,12 @@ static void record_preflight(struct neap_gates *gates)
     json_array_foreach(gates->list, i, event) record(gates, event);
 }
 
-static bool pass_backup(struct neap_gates *gates, struct neap_error *err)
+static bool pass_backup(struct neap_gates *gates, struct neap_plan_item *const *items,
+                        struct neap_error *err)
 {
+    if (gates->opts->way == NEAP_GATES_RESUME &&
+        gates->session->project->env.gates[NEAP_GATE_BACKUP])
+        return neap_gates_resumed(gates, items[0]->id, err);
     if (!neap_gates_wants(gates, NEAP_GATE_BACKUP))
         return true;
     if (!gates->opts->skip_backup)
@@ -181,7 +185,8 @@ static bool pass_rehearsal(struct neap_gates *gates, struct neap_plan_item *cons
  * state is no way back, and what was rehearsed on it proves nothing. */
 static bool check_schema(struct neap_gates *gates, struct neap_error *err)
 {
-    if (gates->backup.id == NULL && !gates->was_rehearsed)
+    if ((gates->backup.id == NULL && !gates->was_rehearsed) ||
+        gates->opts->way == NEAP_GATES_RESUME)
         return true;
     if (!neap_gates_schema(gates, &gates->before, err))
         return false;
@@ -198,7 +203,7 @@ bool neap_gates_pass(struct neap_gates *gates, struct neap_plan_item *const *ite
                      struct neap_error *err)
 {
     record_preflight(gates);
-    bool passed = pass_backup(gates, err) && pass_rehearsal(gates, items, count, err) &&
+    bool passed = pass_backup(gates, items, err) && pass_rehearsal(gates, items, count, err) &&
                   check_schema(gates, err);
     gates->session->change.backup_id = gates->backup.id;
     return neap_audit_sync(gates->session->audit, passed ? err : NULL) && passed;

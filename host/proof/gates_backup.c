@@ -12,6 +12,7 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 #include "host/proof/gates_parts.h"
+#include "host/proof/retention.h"
 
 #define TAG "pre_migration"
 
@@ -163,4 +164,43 @@ bool neap_gates_backup(struct neap_gates *gates, struct neap_error *err)
         return neap_gates_fail(gates, &said, "--skip-backup", err);
     say_backup(gates, again ? "reused" : "passed", said.begun_ms);
     return prove(gates, again, err);
+}
+
+struct named {
+    char *backup; /* NULL: the run names none */
+};
+
+static bool on_event(void *arg, const char *hash, const json_t *event)
+{
+    struct named *named = arg;
+    const char *backup = neap_retention_gate(event);
+    (void)hash;
+    if (backup != NULL) {
+        free(named->backup);
+        named->backup = neap_strdup(backup);
+    }
+    return true;
+}
+
+bool neap_gates_resumed(struct neap_gates *gates, const char *migration, struct neap_error *err)
+{
+    const struct neap_session *session = gates->session;
+    struct neap_step_rows steps = {0};
+    struct named named = {0};
+    struct neap_error why = {0};
+    if (!neap_history_steps(session->target->control, migration, &steps, err))
+        return false;
+    bool read =
+        steps.count == 0 || neap_audit_read(session->project->state_dir, session->target->identity,
+                                            steps.rows[0].run_id, on_event, &named, err);
+    if (read && named.backup != NULL &&
+        backup_find(session->project->env.backup_dir, named.backup, NULL, &gates->backup, &why))
+        neap_gates_say(gates,
+                       &(struct neap_gate_said){
+                           .gate = "backup", .result = "reused", .fields = fields_of(gates)},
+                       "%s  from before the migration began", gates->backup.id);
+    neap_error_clear(&why);
+    free(named.backup);
+    neap_step_rows_clear(&steps);
+    return read;
 }

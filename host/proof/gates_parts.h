@@ -24,6 +24,9 @@ bool neap_gates_fail(struct neap_gates *gates, const struct neap_gate_said *said
 
 /* The gates backup and verify: a proved backup of the target as it is. */
 bool neap_gates_backup(struct neap_gates *gates, struct neap_error *err);
+/* Of a change that stopped halfway: the backup of the run that began it, where that has one
+ * and it is still there. Asks for none. */
+bool neap_gates_resumed(struct neap_gates *gates, const char *migration, struct neap_error *err);
 /* The gate rehearsal, on gates->copy where there is one. */
 bool neap_gates_rehearsal(struct neap_gates *gates, struct neap_plan_item *const *items,
                           size_t count, struct neap_error *err);

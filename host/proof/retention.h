@@ -40,6 +40,8 @@ struct neap_retention {
 void neap_retention_judge(const struct neap_environment *env, const json_t *named, int64_t now_us,
                           const struct backup *backups, size_t count, struct neap_retention *out);
 
+/* The backup that an event of the journal names as its run's way back, or NULL. Borrowed. */
+const char *neap_retention_gate(const json_t *event);
 /* Reads the journal of `identity` and adds to `named` the ids of backups that are still a way
  * back: of the last run that changed something and has one, and of every run that was killed
  * or stopped halfway, until each migration of its plan was brought to an end. */

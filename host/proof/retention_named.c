@@ -47,11 +47,14 @@ static void settle(struct named *named, const char *migration)
         json_object_del(json_object_get(run, "open"), migration);
 }
 
-static bool is_gate_of_backup(const json_t *data)
+const char *neap_retention_gate(const json_t *event)
 {
+    const json_t *data = json_object_get(event, "data");
+    const char *name = json_string_value(json_object_get(event, "event"));
     const char *gate = json_string_value(json_object_get(data, "gate"));
-    return gate != NULL && strcmp(gate, "backup") == 0 &&
-           json_is_string(json_object_get(data, "backup"));
+    bool is_backup =
+        name != NULL && strcmp(name, "gate") == 0 && gate != NULL && strcmp(gate, "backup") == 0;
+    return is_backup ? json_string_value(json_object_get(data, "backup")) : NULL;
 }
 
 static bool on_event(void *arg, const char *hash, const json_t *event)
@@ -66,8 +69,8 @@ static bool on_event(void *arg, const char *hash, const json_t *event)
         return true;
     if (strcmp(name, "run.plan") == 0) {
         open_plan(run_of(named, id), data);
-    } else if (strcmp(name, "gate") == 0 && is_gate_of_backup(data)) {
-        neap_json_set(run_of(named, id), "backup", json_incref(json_object_get(data, "backup")));
+    } else if (neap_retention_gate(event) != NULL) {
+        neap_json_set(run_of(named, id), "backup", neap_json_text(neap_retention_gate(event)));
     } else if (strcmp(name, "run.end") == 0) {
         neap_json_set(run_of(named, id), "exit_status",
                       json_incref(json_object_get(data, "exit_status")));

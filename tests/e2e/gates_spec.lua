@@ -245,27 +245,39 @@ return migration {
     p:expect "-e production up"
     local document = p:json("-e production down --confirm " .. p.database)
     assert.equal("preflight passed, backup passed, verify passed", gates_of(document))
-    p:expect "-e production up"
+    p:expect { "-e", "production", "up", "--skip-backup", "--reason", "test" }
     document = p:json("-e production redo --confirm " .. p.database)
     assert.equal("preflight passed, backup passed, verify passed, validate passed",
       gates_of(document))
     p:write("migrations/0002_two.lua", [[
 return migration {
-  summary = "two steps", transaction = false,
+  summary = "two steps", transaction = false, timeout = "60s",
   steps = {
     { name = "one", up = function(db) db:exec "create table one (id int)" end,
       verify = function(_, expect) expect.table "public.one" end,
       down = function(db) db:exec "drop table one" end },
-    { name = "two", up = function(db) db:exec "create table two as select * from later" end,
+    { name = "two",
+      up = function(db)
+        db:exec "select case when to_regclass('hold') is not null then pg_sleep(50) end"
+        db:exec "create table two (id int)"
+      end,
       verify = function(_, expect) expect.table "public.two" end,
-      down = function(db) db:exec "drop table if exists nowhere, two, missing.x" end },
+      down = function(db) db:exec "drop table if exists two" end },
   },
 }]])
-    p:neap "-e production up"
-    p:query "create table later (id int)"
-    document = p:json("-e production " .. (p:json("-e production status").partial == 1
-      and "resume" or "up"))
-    has(gates_of(document), "preflight passed")
+    p:query "create table hold ()"
+    local run = p:start "-e production up"
+    assert(process.await(20, function()
+      return p:value "select count(*) from pg_stat_activity where wait_event = 'PgSleep'" == "1"
+    end), run:err())
+    run:signal "KILL"
+    run:wait()
+    p:query "drop table hold"
+    -- Its way back is the backup from before it began.
+    local before = backups(p)[1].id
+    document = p:json "-e production resume"
+    assert.equal("preflight passed, backup reused, validate passed", gates_of(document))
+    assert.equal(before, document.gates[2].backup)
     p:write("neap.lua", ("return { environments = { dev = { url = %q } } }"):format(p.url))
     p:write_table("0003", "c")
     p:query "update neap.meta set environment = 'dev'"
