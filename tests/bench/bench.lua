@@ -189,6 +189,7 @@ local benches = {
   { "noop1000", function() nothing_to_do(1000, { "2.5x", "1.6x" }, true) end },
   { "noop5000", function() nothing_to_do(5000, { "4x", "2.5x" }) end },
   { "backup", function() proof.backup(url_of) end },
+  { "rehearse", function() proof.rehearse(url_of) end },
 }
 
 local function print_markdown()

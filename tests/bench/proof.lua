@@ -87,6 +87,39 @@ local function verify(p, url, env)
   race.measure { argv = { e2e.bin, "-q", "scratch", "stop" }, cwd = p.dir, env = scratch }
 end
 
+-- A hundred small pending migrations: all of `rehearse`, dump and restore of the schema with
+-- them, against `up` of the same, which runs each once and not up, down and up.
+local function rehearse(p, url)
+  for i = 1, 100 do
+    p:write_sql(("%04d_t.sql"):format(i), ([[create table t%d (id bigint primary key, x text);
+create index on t%d (x);
+alter table t%d add column n int]]):format(i, i, i), ("select to_regclass('t%d') is not null")
+      :format(i), ("drop table t%d"):format(i))
+  end
+  local env = { PATH = os.getenv "PATH", HOME = p.temp .. "/home", NEAP_STATE_DIR = p.temp
+    .. "/state", DATABASE_URL = url }
+  local function runner(name, argv)
+    return { name = name, next = function()
+      return { argv = { e2e.bin, "-q", table.unpack(argv) }, cwd = p.dir, env = env }
+    end }
+  end
+  local up = runner("up", { "up" })
+  function up.clean()
+    race.measure { argv = { e2e.bin, "-q", "down", "--to", "0" }, cwd = p.dir, env = env }
+  end
+  race.report { title = "rehearse 100 pending", target = "3 s", base = "up",
+    figures = race.run { up, runner("neap", { "rehearse", "--from", "live-schema" }) } }
+end
+
+--- A schema-only rehearsal. `url_of`: the URL of a database of the cluster.
+function proof.rehearse(url_of)
+  local p = e2e.project { database = false }
+  local database = e2e.database()
+  rehearse(p, url_of(database))
+  e2e.clean()
+  e2e.psql("postgres", "drop database " .. database)
+end
+
 --- `url_of`: the URL of a database of the cluster.
 function proof.backup(url_of)
   local p = e2e.project { database = false }

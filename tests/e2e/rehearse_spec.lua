@@ -351,6 +351,90 @@ return migration {
     assert.equal("", left(p))
   end)
 
+  it("runs under an observer what runs without", function()
+    local p = e2e.project()
+    p:write("migrations/0001_all.lua", [=[return migration { summary = "x",
+      up = function(db)
+        db:exec "create table t (id int primary key, x text)"
+        db:copy_in("copy t (id, x) from stdin", { { 1, "a" }, { 2, "b" }, { 3, "c" } })
+        local ok, err = db:savepoint(function() db:exec "insert into t values (1, 'again')" end)
+        assert(not ok and err.sqlstate == "23505")
+        for row in db:rows "select id from t order by id" do
+          db:exec("update t set x = x || $1 where id = $2", "!", row.id)
+        end
+        assert(db:exec "update t set x = x || '?'" == 3)
+      end,
+      verify = function(db, expect)
+        expect.equal(db:value "select string_agg(x, ' ' order by id) from t", "a!? b!? c!?")
+      end,
+      down = function(db) db:exec "drop table t" end }]=])
+    p:write("migrations/0002_steps.lua", [=[return migration { summary = "x", transaction = false,
+      steps = {
+        { name = "two sessions",
+          up = function(db)
+            db:exec "alter table t add column n int"
+            local other <close> = db:connect()
+            other:exec "update t set n = id"
+            db:exec "vacuum full t"
+            assert(not pcall(db.exec, db, "alter table t add column n int"))
+          end,
+          verify = function(db, expect)
+            expect.equal(db:value "select sum(n) from t", 6)
+          end,
+          down = function(db) db:exec "alter table t drop column n" end },
+      } }]=])
+    local _, rehearsed = rehearse(p, "--from live-schema", 10)
+    local up = p:json("up", 1)
+    assert.same({ "42701", 9 }, { up.error.sqlstate, up.error.line })
+    assert.same({ "42701", 9 }, { rehearsed.error.sqlstate, rehearsed.error.line })
+    p:write("migrations/0002_steps.lua", (p:read "migrations/0002_steps.lua":gsub(
+      " +assert%(not pcall[^\n]+\n", "")))
+    p:expect "down"
+    local units = rehearse(p, "--from live-schema").units
+    assert.equal(3, find(units[1].statements, "verb", "COPY").rows)
+    local vacuum = find(units[2].statements, "verb", "VACUUM")
+    assert.equal("public.t public.t_pkey", names(vacuum.rewrites))
+  end)
+
+  it("goes on with what stands halfway, and does not undo it", function()
+    local p = e2e.project()
+    p:write("migrations/0001_half.lua", [=[return migration { summary = "x", transaction = false,
+      steps = {
+        { name = "one", up = function(db) db:exec "create table t (id int)" end,
+          verify = function(_, expect) expect.table "public.t" end,
+          down = function(db) db:exec "drop table t" end },
+        { name = "two", up = function(db) db:exec "alter table t add column n int"; error "no" end,
+          verify = function(_, expect) expect.column("public.t", "n") end,
+          down = function(db) db:exec "alter table t drop column n" end },
+      } }]=])
+    p:expect("up", 9)
+    rehearse(p, "--from live-schema", 10)
+    local script = p:read "migrations/0001_half.lua"
+    p:write("migrations/0001_half.lua", (script:gsub('; error "no"', "")))
+    p:write_table("0002", "b")
+    local units = rehearse(p, "--from live-schema").units
+    assert.same({ false, true }, { units[1].undone, units[2].undone })
+    p:expect "resume"
+  end)
+
+  it("says which role or extension the copy lacks, and has no user mappings", function()
+    local p = e2e.project()
+    p:write_sql("0001_mapped.sql", "select 1",
+      "select count(*) = 0 from pg_user_mappings;\nselect count(*) = 1 from pg_foreign_server")
+    p:query [[create extension postgres_fdw;
+      create server far foreign data wrapper postgres_fdw options (host '/nowhere');
+      create user mapping for postgres server far options (password 'secret')]]
+    assert.is_true(rehearse(p, "--from live-schema").ok)
+    p:query "create role rehearse_gone; create table r as select 'rehearse_gone'::regrole r"
+    p:expect "backup create"
+    p:query "drop role rehearse_gone"
+    local _, document = rehearse(p, "", 11)
+    assert.equal("backup.role", document.error.code)
+    p:query "update pg_extension set extname = 'nowhere' where extname = 'plpgsql'"
+    _, document = rehearse(p, "--from live-schema", 11)
+    assert.equal("backup.extension", document.error.code)
+  end)
+
   it("looks at a loop's statements a few times and counts them all", function()
     local p = e2e.project()
     p:write("migrations/0001_loop.lua", [[return migration { summary = "x",

@@ -296,6 +296,58 @@ static void test_recorder__what_cannot_be_recorded_is_not_let_through(void **sta
     neap_error_clear(&err);
 }
 
+/* What an observer was told: ids of statements to be sent, and of answers. */
+struct looker {
+    int64_t sent[4], settled[4];
+    size_t sent_count, settled_count;
+    bool refuses;
+};
+
+static bool look_statement(void *arg, const struct neap_gate_call *call, int64_t call_id,
+                           struct neap_error *err)
+{
+    struct looker *looker = arg;
+    assert_non_null(call->statement);
+    looker->sent[looker->sent_count++] = call_id;
+    if (looker->refuses)
+        neap_error_set(err, NEAP_ERR_POLICY_REFUSED, "not that");
+    return !looker->refuses;
+}
+
+static void look_settled(void *arg, const struct neap_observed *observed)
+{
+    struct looker *looker = arg;
+    assert_int_equal(observed->row_count, 7);
+    assert_false(observed->failed);
+    looker->settled[looker->settled_count++] = observed->call_id;
+}
+
+/* Told of each before it is recorded, by the id of its answer; what it refuses is not. */
+static void test_recorder__an_observer_is_told_of_each(void **state)
+{
+    struct scene *scene = *state;
+    struct looker looker = {.refuses = false};
+    struct neap_observer observer = {
+        .statement = look_statement, .settled = look_settled, .arg = &looker};
+    struct neap_gate_call call = {.effect = NEAP_EFFECT_TX, .statement = "select 1"};
+    struct neap_error err = {0};
+    int64_t id = -1;
+    scene->recorder.observer = &observer;
+    neap_recorder_begin(&scene->recorder, &scene->run, NULL, false);
+    int64_t first = pass(scene, "f", 1), second = pass(scene, "f", 1);
+    settle(scene, first, 7);
+    settle(scene, second, 7);
+    assert_int_equal(looker.sent_count, 2);
+    assert_int_equal(looker.settled_count, 2);
+    assert_int_equal(looker.sent[1], second);
+    assert_int_equal(looker.settled[0], first);
+    looker.refuses = true;
+    assert_false(neap_gate_pass(&scene->run, &call, &id, &err));
+    assert_int_equal(err.code, NEAP_ERR_POLICY_REFUSED);
+    assert_int_equal(scene->recorder.statement_count, 2);
+    neap_error_clear(&err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +360,7 @@ int main(void)
         CASE(an_answer_is_its_own_statement_s),
         CASE(outside_a_transaction_each_is_in_the_journal_first),
         CASE(what_cannot_be_recorded_is_not_let_through),
+        CASE(an_observer_is_told_of_each),
 #undef CASE
     };
     return cmocka_run_group_tests_name("recorder", tests, NULL, NULL);
