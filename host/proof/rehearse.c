@@ -141,7 +141,9 @@ static bool run(struct rehearsal *rehearsal, struct neap_error *err)
 {
     const struct neap_rehearse_opts *opts = rehearsal->opts;
     if (!open_copy(rehearsal, err) ||
-        !neap_rehearse_sizes(rehearsal->copy->client, &rehearsal->sizes, err))
+        !neap_rehearse_sizes(rehearsal->copy->client, &rehearsal->sizes, err) ||
+        /* What it spills for itself would count as the scripts'. */
+        !pg_exec_text(rehearsal->copy->client, "set work_mem = '256MB'", 0, NULL, NULL, err))
         return false;
     neap_rehearse_units_init(&rehearsal->units, &rehearsal->session, rehearsal->copy->client,
                              opts->items, opts->count);

@@ -79,12 +79,18 @@ struct neap_measure {
     bool transaction;
     int64_t spent_us[NEAP_PART_DOWN + 1]; /* by part */
     int64_t begun_us, ended_us, looks_us; /* of the part */
-    int64_t wal, wal_begun, temp_begun;
+    int64_t wal;                          /* as of the last look */
+    int64_t temp;                         /* before it */
 };
 
 static bool has_flush(const struct neap_measure *measure)
 {
     return measure->copy->server_version_num >= VERSION_FLUSH;
+}
+
+static bool flush(struct neap_measure *measure, struct neap_error *err)
+{
+    return !has_flush(measure) || pg_exec_text(measure->copy->work, sql_flush, 0, NULL, NULL, err);
 }
 
 static struct relation *find_relation(struct neap_measure *measure, const char *oid)
@@ -273,9 +279,7 @@ static bool prepare_alone(struct neap_measure *measure, const struct neap_gate_c
     bool is_wrapped = class.kind == PG_SQL_DDL || class.kind == PG_SQL_WRITE ||
                       (measure->guard && class.kind == PG_SQL_OTHER);
     if (is_wrapped) {
-        measure->wrapped =
-            (!has_flush(measure) || pg_exec_text(work, sql_flush, 0, NULL, NULL, err)) &&
-            pg_exec_text(work, "begin", 0, NULL, NULL, err);
+        measure->wrapped = flush(measure, err) && pg_exec_text(work, "begin", 0, NULL, NULL, err);
         for (size_t i = 0; i < measure->relation_count; i++)
             measure->relations[i].scans = 0;
         return measure->wrapped;
@@ -289,6 +293,7 @@ static bool on_statement(void *arg, const struct neap_gate_call *call, int64_t c
                          struct neap_error *err)
 {
     struct neap_measure *measure = arg;
+    enum neap_script_part part = measure->part;
     struct neap_measured *last =
         measure->count > 0 ? &measure->statements[measure->count - 1] : NULL;
     bool again = last != NULL && neap_measured_is(last, call, measure->part);
@@ -297,7 +302,8 @@ static bool on_statement(void *arg, const struct neap_gate_call *call, int64_t c
         last->last_id = call_id;
         return true;
     }
-    if (!close_statement(measure, err))
+    /* Before the first of a verify there is nothing to tell apart: it writes nothing. */
+    if ((measure->open || part != NEAP_PART_VERIFY) && !close_statement(measure, err))
         return false;
     if (again) {
         last->count++;
@@ -402,12 +408,7 @@ const struct neap_observer *neap_measure_observer(const struct neap_measure *mea
 static bool read_temp(struct neap_measure *measure, int64_t *out, struct neap_error *err)
 {
     struct pg_op *op = NULL;
-    struct pg_client *work = measure->copy->work;
-    *out = 0;
-    if (!has_flush(measure))
-        return true;
-    bool read = (work == NULL || pg_exec_text(work, sql_flush, 0, NULL, NULL, err)) &&
-                pg_exec_text(measure->watcher, sql_temp, 0, NULL, &op, err);
+    bool read = pg_exec_text(measure->watcher, sql_temp, 0, NULL, &op, err);
     if (read)
         *out = pg_cell_int(op, 0, 0);
     pg_op_free(op);
@@ -418,8 +419,7 @@ bool neap_measure_begin(struct neap_measure *measure, struct neap_error *err)
 {
     forget(measure);
     return neap_target_work(measure->copy, err) && pg_settle(measure->copy->work, err) &&
-           read_temp(measure, &measure->temp_begun, err) && look(measure, NULL, err) &&
-           (measure->wal_begun = measure->wal, true);
+           flush(measure, err) && read_temp(measure, &measure->temp, err);
 }
 
 /* The strongest of the whole, strongest first. */
@@ -438,21 +438,29 @@ static void set_ms(json_t *unit, const char *key, int64_t us)
     neap_json_set(unit, key, json_integer((us + 500) / 1000));
 }
 
+static int64_t wal_of(const struct neap_measure *measure)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < measure->count; i++)
+        bytes += measure->statements[i].wal_bytes;
+    return bytes;
+}
+
 bool neap_measure_end(struct neap_measure *measure, enum neap_script_part part, json_t *unit,
                       struct neap_error *err)
 {
-    int64_t temp = measure->temp_begun;
+    int64_t temp = measure->temp;
     struct pg_client *work = measure->copy->work;
     bool up = part == NEAP_PART_UP;
-    bool read = work != NULL && !pg_is_lost(work) && pg_failure(work) == NULL &&
-                read_temp(measure, &temp, err);
+    bool lives = work != NULL && !pg_is_lost(work) && pg_failure(work) == NULL;
+    bool read = lives && flush(measure, err) && read_temp(measure, &temp, err);
     set_ms(unit, up ? "up_ms" : "down_ms", measure->spent_us[part]);
     neap_json_set(unit, up ? "locks" : "down_locks", locks_json(measure));
     if (up) {
         set_ms(unit, "verify_ms", measure->spent_us[NEAP_PART_VERIFY]);
-        neap_json_set(unit, "wal_bytes", json_integer(measure->wal - measure->wal_begun));
+        neap_json_set(unit, "wal_bytes", json_integer(wal_of(measure)));
         neap_json_set(unit, "temp_bytes",
-                      read && has_flush(measure) ? json_integer(temp - measure->temp_begun)
+                      read && has_flush(measure) ? json_integer(temp - measure->temp)
                                                  : json_null());
     }
     neap_measured_add(unit, measure->statements, measure->count);
