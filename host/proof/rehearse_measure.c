@@ -246,8 +246,7 @@ static bool close_statement(struct neap_measure *measure, struct neap_error *err
 {
     struct pg_client *work = measure->copy->work;
     struct neap_measured *last = measure->open ? &measure->statements[measure->count - 1] : NULL;
-    /* After a statement that a savepoint will undo, nothing can be asked. */
-    bool settled = pg_settle(work, NULL) && pg_transaction_status(work) != PQTRANS_INERROR;
+    bool settled = pg_settle(work, NULL);
     int64_t begun_us = neap_clock_us();
     bool looked = true;
     if (measure->sampled)
