@@ -128,6 +128,19 @@ static void unhash(struct neap_audit *audit, const char *head)
 }
 
 /* Under both locks. */
+static void tell_written(const struct neap_audit *audit, const struct audit_event *event)
+{
+    if (audit->told == NULL)
+        return;
+    json_t *json = json_object();
+    neap_json_set(json, "data", json_incref(event->fields));
+    neap_json_set(json, "event", neap_json_text(event->event));
+    neap_json_set(json, "run", neap_json_text(audit->run_id));
+    neap_json_set(json, "time", neap_json_text(event->time));
+    audit->told(audit->told_arg, event->hash, json);
+    json_decref(json);
+}
+
 static bool write_added(struct neap_audit *audit, struct neap_error *err)
 {
     if (audit->begun)
@@ -154,6 +167,7 @@ static bool write_added(struct neap_audit *audit, struct neap_error *err)
     if (!written)
         unhash(audit, run_head);
     for (size_t i = first; written && i < audit->event_count; i++) {
+        tell_written(audit, &audit->events[i]);
         json_decref(audit->events[i].fields);
         audit->events[i].fields = NULL;
         audit->events[i].state = AUDIT_WRITTEN;
@@ -273,6 +287,8 @@ bool neap_audit_open(const struct neap_audit_opts *opts, struct neap_audit **out
     audit->state_dir = neap_strdup(opts->state_dir);
     audit->identity = neap_strdup(opts->identity);
     audit->run_id = neap_strdup(opts->run_id);
+    audit->told = opts->written;
+    audit->told_arg = opts->arg;
     memcpy(audit->head, NEAP_JOURNAL_ZERO, sizeof audit->head);
     pthread_mutex_init(&audit->lock, NULL);
     *out = audit;

@@ -37,6 +37,11 @@ struct neap_audit_opts {
     const char *run_id;
     const char *signing_key; /* path of an Ed25519 secret key file, or NULL */
     int64_t segment_bytes;   /* a journal is closed past this; 0: 64 MB */
+    /* Each event of the run once it is in the journal, as neap_audit_read gives it but
+     * without what chains it; may be NULL. Under the audit's lock, also from the watchdog's
+     * thread: it must not call back. */
+    bool (*written)(void *arg, const char *hash, const json_t *event);
+    void *arg;
 };
 
 /* Opens or creates the journal. Its lock is held only while lines are written

@@ -40,6 +40,8 @@ struct neap_audit {
     int64_t seq;                   /* last one added */
     char head[NEAP_HASH_HEX_SIZE]; /* of the run's chain: its last written event */
     int64_t copied_seq;            /* the target has up to here */
+    bool (*told)(void *arg, const char *hash, const json_t *event); /* opts.written */
+    void *told_arg;
     bool begun, ended;
     bool signing;
     struct neap_sign_key key;

@@ -130,12 +130,12 @@ json_t *cli_target_json(const struct neap_session *session)
 bool cli_end_session(struct neap_cli *cli, struct neap_session *session, int exit_status,
                      const struct neap_error *err)
 {
-    bool begun = session->begun;
-    char *identity = neap_strdup(session->target == NULL ? "" : session->target->identity);
+    struct neap_report *report = session->begun ? session->report : NULL;
+    if (report != NULL)
+        session->report = NULL;
     bool kept = neap_session_end(session, exit_status, err);
-    if (begun)
-        neap_report_keep(cli->project.state_dir, identity, cli->run.id);
-    free(identity);
+    if (report != NULL)
+        neap_report_keep(cli->project.state_dir, cli->run.id, report);
     return kept;
 }
 

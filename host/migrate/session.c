@@ -159,11 +159,14 @@ static bool mark_target(struct neap_session *session, struct neap_error *err)
 
 static bool open_journal(struct neap_session *session, struct neap_error *err)
 {
+    session->report = neap_report_begin();
     struct neap_audit_opts opts = {
         .state_dir = session->project->state_dir,
         .identity = session->target->identity,
         .run_id = neap_loop_run(session->loop)->id,
         .signing_key = session->project->signing_key,
+        .written = neap_report_event,
+        .arg = session->report,
     };
     return neap_audit_open(&opts, &session->audit, err);
 }
@@ -457,6 +460,8 @@ bool neap_session_end(struct neap_session *session, int exit_status, const struc
     neap_way_back_clear(&session->change.way_back);
     neap_attempts_clear(&session->change.attempts);
     neap_audit_close(session->audit);
+    if (session->report != NULL)
+        json_decref(neap_report_end(session->report));
     neap_plan_clear(&session->plan);
     neap_history_clear(&session->history);
     neap_target_close(session->target);

@@ -11,6 +11,7 @@
 #include "host/change/change.h"
 #include "host/migrate/plan.h"
 #include "host/project/project.h"
+#include "host/report/report.h"
 
 struct neap_session {
     struct neap_loop *loop;
@@ -19,6 +20,7 @@ struct neap_session {
     struct neap_history history;
     struct neap_plan plan;
     struct neap_audit *audit;
+    struct neap_report *report; /* of the run's events; who takes it sets NULL */
     struct lease *lease;
     struct neap_watch *watch;
     struct neap_actor actor;

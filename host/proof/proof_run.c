@@ -33,21 +33,25 @@ static json_t *begin_fields(const struct neap_proof_run *run,
 bool neap_proof_run_begin(struct neap_loop *loop, const struct neap_proof_run_opts *opts,
                           struct neap_proof_run *out, struct neap_error *err)
 {
+    struct neap_report *report = neap_report_begin();
     struct neap_audit_opts audit = {
         .state_dir = opts->project->state_dir,
         .identity = backup_text(opts->backup, "identity"),
         .run_id = neap_loop_run(loop)->id,
         .signing_key = opts->project->signing_key,
+        .written = neap_report_event,
+        .arg = report,
     };
-    *out = (struct neap_proof_run){.loop = loop,
-                                   .state_dir = neap_strdup(audit.state_dir),
-                                   .identity = neap_strdup(audit.identity)};
+    *out = (struct neap_proof_run){
+        .loop = loop, .state_dir = neap_strdup(audit.state_dir), .report = report};
     neap_actor_open(&out->actor);
     if (neap_audit_open(&audit, &out->audit, err) &&
         neap_audit_begin(out->audit, "", begin_fields(out, opts), err))
         return true;
     neap_audit_close(out->audit);
     out->audit = NULL;
+    json_decref(neap_report_end(out->report));
+    out->report = NULL;
     return false;
 }
 
@@ -71,10 +75,9 @@ bool neap_proof_run_end(struct neap_proof_run *run, bool good, struct neap_error
     }
     neap_audit_close(run->audit);
     if (run->audit != NULL)
-        neap_report_keep(run->state_dir, run->identity, neap_loop_run(run->loop)->id);
+        neap_report_keep(run->state_dir, neap_loop_run(run->loop)->id, run->report);
     neap_actor_clear(&run->actor);
     free(run->state_dir);
-    free(run->identity);
     *run = (struct neap_proof_run){0};
     return good;
 }

@@ -17,7 +17,8 @@ struct neap_proof_run {
     struct neap_loop *loop;
     struct neap_audit *audit;
     struct neap_actor actor;
-    char *state_dir, *identity; /* of its journal */
+    char *state_dir;            /* of its journal */
+    struct neap_report *report; /* of its events */
 };
 
 struct neap_proof_run_opts {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Files of reports, and runs in journals. A run that has just ended stands at the end of
- * its journal, so that a journal of years is not read for each run.
+ * Files of reports, and runs in journals. The newest run stands at the end of its journal,
+ * so that a journal of years is not read for it.
  */
 #include "host/report/report_store.h"
 
@@ -51,21 +51,15 @@ char *neap_report_dir(const char *state_dir, const char *run_id)
     return neap_format("%s/reports/%s", state_dir, run_id);
 }
 
-/* Makes it from the end of the journal, or from all of it when the run began before. *out
- * NULL: no event of it. */
-static bool make(const struct neap_audit_reading *where, int64_t tail_bytes, json_t **out,
-                 struct neap_error *err)
+/* *out NULL: no event of it. */
+static bool make(const struct neap_audit_reading *where, json_t **out, struct neap_error *err)
 {
     struct neap_report *report = neap_report_begin();
     struct neap_audit_reading reading = *where;
     reading.fn = neap_report_event;
     reading.arg = report;
-    bool read = neap_audit_read_tail(&reading, tail_bytes, err);
+    bool read = neap_audit_read_tail(&reading, 0, err);
     *out = neap_report_end(report);
-    if (read && tail_bytes > 0 && json_object_get(*out, "began_at") == NULL) {
-        json_decref(*out);
-        return make(where, 0, out, err);
-    }
     return read;
 }
 
@@ -136,20 +130,13 @@ static void delete_oldest(const char *state_dir)
     free(reports);
 }
 
-void neap_report_keep(const char *state_dir, const char *identity, const char *run_id)
+void neap_report_keep(const char *state_dir, const char *run_id, struct neap_report *report)
 {
-    struct neap_audit_reading where = {
-        .state_dir = state_dir, .identity = identity, .run_id = run_id};
     struct neap_error err = {0};
-    json_t *json = NULL;
+    json_t *json = neap_report_end(report);
     char *dir = neap_report_dir(state_dir, run_id);
-    bool kept = make(&where, TAIL_BYTES, &json, &err);
-    if (kept && json == NULL) { /* a swap gave the target another identity */
-        bool found = false;
-        kept = neap_report_find(state_dir, run_id, &json, &found, &err);
-    }
     bool wanted = json != NULL && is_changing(json);
-    kept = kept && (!wanted || write_report(dir, json, &err));
+    bool kept = !wanted || write_report(dir, json, &err);
     if (!kept)
         neap_log(NEAP_LOG_WARN, "report.lost",
                  "the report of this run is not kept: %s; `neap report %s` makes it again",
@@ -203,7 +190,7 @@ bool neap_report_find(const char *state_dir, const char *run_id, json_t **out, b
     for (char **name = names; looked && *out == NULL && *name != NULL; name++) {
         struct neap_audit_reading where = {
             .state_dir = state_dir, .identity = *name, .run_id = run_id};
-        looked = make(&where, 0, out, err);
+        looked = make(&where, out, err);
     }
     free_names(names);
     return looked;

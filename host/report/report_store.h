@@ -10,9 +10,10 @@
 #include "host/base/error.h"
 #include "host/report/report.h"
 
-/* Writes the report of a run that has ended, if it was one that may change something, logs
- * where it is, and removes the oldest ones. It fails with a warning: the run is over. */
-void neap_report_keep(const char *state_dir, const char *identity, const char *run_id);
+/* Writes the report of a run that has ended (its events were given to `report`, which is
+ * taken), if it was one that may change something, logs where it is, and removes the oldest
+ * ones. It fails with a warning: the run is over. */
+void neap_report_keep(const char *state_dir, const char *run_id, struct neap_report *report);
 
 /* The directory of a run's report. The caller frees it. */
 char *neap_report_dir(const char *state_dir, const char *run_id);

@@ -19,7 +19,7 @@ local floors = {
 
 -- On one floor: which folder may use which neighbour.
 local neighbours = {
-  ["host/migrate"] = { ["host/project"] = true },
+  ["host/migrate"] = { ["host/project"] = true, ["host/report"] = true },
   ["host/proof"] = { ["host/project"] = true, ["host/migrate"] = true, ["host/report"] = true },
   ["host/repl"] = { ["host/project"] = true },
   ["host/runbook"] = { ["host/project"] = true },
