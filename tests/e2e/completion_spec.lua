@@ -10,7 +10,7 @@ local quote = process.quote
 
 -- What the cursor stands behind; `only` is the whole answer, `has` and `lacks` parts of it.
 local CASES = {
-  { "neap re", only = "redo repair resume" },
+  { "neap re", only = "redo rehearse repair report restore resume" },
   { "neap -C project ", has = "up status lease help", lacks = "shop project" },
   { "neap -C project -e ", only = "scratch shop staging" },
   { "neap -C project --env sh", only = "shop" },
