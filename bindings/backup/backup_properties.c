@@ -10,8 +10,8 @@
 
 #include "host/base/memory.h"
 
-/* $1 has them, $2 gets them, or with $3 the settings alone. AccessShare on shared catalogs. The
- * owner comes first, whose rights then are those of an owner; the former's (ours) end with the
+/* $1 has them, $2 gets them, or with $3 settings and rights alone. AccessShare on shared catalogs.
+ * The owner comes first, whose rights then are those of an owner; the former's (ours) end with the
  * second line. */
 static const char sql_statements[] =
     "with d as (select * from pg_catalog.pg_database where datname = $1),"
@@ -46,7 +46,7 @@ static const char sql_statements[] =
     "   else pg_catalog.quote_literal(value) end) from setting"
     " union all select 6, pg_catalog.format('comment on database %I is %L', $2::text,"
     "   pg_catalog.shobj_description(oid, 'pg_database')) from d"
-    " ) x where step = 5 or not $3::bool order by 1, 2";
+    " ) x where step in (3, 5) or not $3::bool order by 1, 2";
 
 static bool copy(struct pg_client *client, const char *const *params, struct neap_error *err)
 {
@@ -65,8 +65,8 @@ bool backup_properties_copy(struct pg_client *client, const char *from, const ch
     return copy(client, params, err);
 }
 
-bool backup_settings_copy(struct pg_client *client, const char *from, const char *to,
-                          struct neap_error *err)
+bool backup_properties_lend(struct pg_client *client, const char *from, const char *to,
+                            struct neap_error *err)
 {
     const char *params[] = {from, to, "true"};
     return copy(client, params, err);

@@ -13,10 +13,10 @@
 bool backup_properties_copy(struct pg_client *client, const char *from, const char *to,
                             struct neap_error *err);
 
-/* The settings alone: for a copy that scripts shall see as they see its original. None
- * where there is no `from`. */
-bool backup_settings_copy(struct pg_client *client, const char *from, const char *to,
-                          struct neap_error *err);
+/* Settings and rights alone: for a copy that scripts and their roles shall find as they
+ * find its original. None where there is no `from`. */
+bool backup_properties_lend(struct pg_client *client, const char *from, const char *to,
+                            struct neap_error *err);
 
 /* What holds on to the database and would not follow a rename to its successor:
  * replication slots, subscriptions and prepared transactions of it, security labels. One

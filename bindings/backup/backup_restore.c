@@ -134,13 +134,13 @@ bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore
 }
 
 /* Where the role may not: the copy is compared all the same. */
-static void take_settings(const struct backup_server *server, const char *from, const char *to)
+static void lend(const struct backup_server *server, const char *from, const char *to)
 {
     struct neap_error why = {0};
-    if (from == NULL || backup_settings_copy(server->client, from, to, &why))
+    if (from == NULL || backup_properties_lend(server->client, from, to, &why))
         return;
-    neap_log(NEAP_LOG_WARN, "backup.settings", "the copy lacks settings of database %s: %s", from,
-             why.message);
+    neap_log(NEAP_LOG_WARN, "backup.settings",
+             "the copy lacks settings or rights of database %s: %s", from, why.message);
     neap_error_clear(&why);
     pg_failure_clear(server->client);
 }
@@ -164,7 +164,7 @@ bool backup_restore_beside(struct neap_loop *loop, const char *conninfo, const c
     }
     json_decref(mark);
     if (out->database != NULL)
-        take_settings(server, target, out->database);
+        lend(server, target, out->database);
     if (out->database != NULL && backup_server_copy(server, out->database, &out->client, err))
         return true;
     backup_copy_end(out);

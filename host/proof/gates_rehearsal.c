@@ -23,10 +23,10 @@ static const char *from_of(const struct neap_gates *gates)
 static bool need_copy(struct neap_gates *gates, struct neap_error *err)
 {
     struct neap_rehearse_copy copy;
-    if (gates->copy.client != NULL)
-        return true;
     struct neap_rehearse_source source = {.store = gates->session->project->env.backup_dir,
                                           .from = from_of(gates)};
+    if (gates->copy.client != NULL)
+        return true;
     if (!neap_rehearse_copy_begin(gates->session, &source, &copy, err))
         return false;
     gates->copy = copy.copy;

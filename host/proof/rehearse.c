@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/pg/pg_conninfo.h"
 #include "host/base/buffer.h"
 #include "host/base/clock.h"
 #include "host/base/json.h"
@@ -32,11 +33,14 @@ struct rehearsal {
     int64_t begun_ms;
 };
 
-/* Whose login it is there; on a private server alone it is ours to choose. */
-static char *url_of(const struct rehearsal *rehearsal, const char *user)
+/* Whose login it is there: on a private server it is ours to choose; beside the target it
+ * is the one that leads to the target. */
+static char *url_of(const struct rehearsal *rehearsal, const char *conninfo, const char *user)
 {
+    if (rehearsal->copy->server == NULL)
+        return pg_conninfo_on(conninfo, rehearsal->copy->database, NULL);
     char *url = backup_copy_url(rehearsal->copy);
-    if (rehearsal->copy->server == NULL || user == NULL)
+    if (user == NULL)
         return url;
     struct neap_buffer as = {0};
     neap_buffer_add_format(&as, "%s&user=", url);
@@ -64,11 +68,8 @@ static void fill_project(struct rehearsal *rehearsal)
     *project = *rehearsal->target->project;
     project->state_dir = neap_rehearse_path(&rehearsal->place, "state");
     project->signing_key = NULL;
-    env->url = url_of(rehearsal, work);
-    /* Beside the target the copy is its maker's alone. */
-    env->control = env->control == NULL || rehearsal->copy->server == NULL
-                       ? NULL
-                       : url_of(rehearsal, target->user);
+    env->url = url_of(rehearsal, env->url, work);
+    env->control = env->control == NULL ? NULL : url_of(rehearsal, env->control, target->user);
     env->named = env->scratch = env->is_protected = env->pooler = false;
     env->allow_superuser = true;
     env->system_identifier = env->database = NULL;

@@ -77,10 +77,12 @@ static bool restore_with(struct neap_session *target, const struct backup_tool *
                          const struct backup *backup, bool on_target, struct backup_copy *out,
                          struct neap_error *err)
 {
-    const char *url = target->project->env.url;
-    return on_target ? backup_restore_beside(target->loop, url, target->target->database,
-                                             pg_restore, backup, out, err)
-                     : backup_restore(target->loop, pg_restore, backup, out, err);
+    const struct neap_environment *env = &target->project->env;
+    if (!on_target)
+        return backup_restore(target->loop, pg_restore, backup, out, err);
+    const char *conninfo = env->restore != NULL ? env->restore : env->url;
+    return backup_restore_beside(target->loop, conninfo, target->target->database, pg_restore,
+                                 backup, out, err);
 }
 
 static bool restore(struct neap_session *target, const struct backup *backup, bool on_target,
@@ -171,10 +173,13 @@ bool neap_rehearse_copy_begin(struct neap_session *target,
                      : restore_backup(target, source, out, err);
     neap_log_progress_end();
     if (!made) {
-        bool is_copys = !live && !source->on_target; /* its own server's, not the target's */
-        if (err->code == NEAP_ERR_DB_CONNECT && is_copys)
+        bool own = !live && !source->on_target; /* the copy's server, not the target */
+        if (err->code == NEAP_ERR_DB_CONNECT && own)
             err->code = NEAP_ERR_BACKUP_FAILED;
-        neap_proof_error(err);
+        if (source->on_target)
+            neap_proof_restore_error(err);
+        else
+            neap_proof_error(err);
         neap_rehearse_copy_end(out);
     }
     return made;

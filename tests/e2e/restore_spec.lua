@@ -70,6 +70,35 @@ describe("a copy beside the target", function()
     e2e.psql("postgres", "drop database " .. foreign)
   end)
 
+  it("is rehearsed on, from a backup and from the schema, and leaves nothing", function()
+    local p = e2e.project()
+    p:write_table("0001", "a")
+    p:expect "up"
+    p:query(([[create role copy_migrator login; grant select, references on a to copy_migrator;
+      grant create on schema public to copy_migrator; alter database %s set work_mem = '7MB';
+      revoke connect on database %s from public; grant connect on database %s to copy_migrator;
+      grant usage on schema neap to copy_migrator;
+      grant all on all tables in schema neap to copy_migrator;
+      grant all on all sequences in schema neap to copy_migrator;
+      grant all on all functions in schema neap to copy_migrator]])
+      :gsub("%%s", p.database))
+    create(p)
+    p:write_sql("0002_b.sql", "create table b (id bigint references a)",
+      "select current_setting('work_mem') = '7MB' and current_user = 'copy_migrator'",
+      "drop table b")
+    local env = { DATABASE_URL = (p.url:gsub("user=postgres", "user=copy_migrator")),
+      NEAP_RESTORE_URL = p.url, NEAP_BACKUP_URL = p.url }
+    for _, from in ipairs { "latest", "live-schema" } do
+      local r = p:expect({ "rehearse", "--on", "target", "--from", from, "--json" }, 0,
+        { env = env })
+      local rehearsal = e2e.decode(r.out).rehearsal
+      assert.is_true(rehearsal.ok)
+      assert.equal("0002", rehearsal.units[1].id)
+      assert.equal("", databases())
+    end
+    assert.equal("f", p:value "select to_regclass('b') is not null")
+  end)
+
   it("is refused by name for what the server lacks", function()
     local p = e2e.project()
     p:query "create role beside_gone; create table t (id int); alter table t owner to beside_gone"
