@@ -287,13 +287,41 @@ bool backup_beside_drop(const struct backup_server *server, const char *name,
     return dropped;
 }
 
-/* A restore that is whole is somebody's to use. */
-static bool is_remnant(const struct backup_beside *beside)
+static bool is_text(const struct backup_beside *beside, const char *key, const char *text)
 {
-    const char *state = json_string_value(json_object_get(beside->mark, "state"));
-    return beside->named && !beside->alive &&
-           (beside->kind == BACKUP_BESIDE_COPY || (beside->kind == BACKUP_BESIDE_RESTORE &&
-                                                   (state == NULL || strcmp(state, "whole") != 0)));
+    const char *value = json_string_value(json_object_get(beside->mark, key));
+    return value != NULL && text != NULL && strcmp(value, text) == 0;
+}
+
+bool backup_beside_is_due(const struct backup_server *server, const struct backup_beside *beside,
+                          bool *due, struct neap_error *err)
+{
+    const char *target = json_string_value(json_object_get(beside->mark, "target"));
+    int64_t before = json_integer_value(json_object_get(beside->mark, "target_oid")), now = 0;
+    *due = false;
+    if (beside->kind != BACKUP_BESIDE_RESTORE || !is_text(beside, "state", "whole") ||
+        target == NULL)
+        return true;
+    if (!json_is_true(json_object_get(beside->mark, "swap"))) {
+        *due = true;
+        return true;
+    }
+    bool found = backup_server_find(server, target, &now, err);
+    *due = found && now == before;
+    return found;
+}
+
+/* Of a killed run, and nobody's to use any more. */
+static bool find_remnant(const struct backup_server *server, const struct backup_beside *beside,
+                         bool *remnant, struct neap_error *err)
+{
+    bool due = false;
+    *remnant = false;
+    if (!beside->named || beside->alive || beside->kind == BACKUP_BESIDE_KEPT)
+        return true;
+    bool asked = backup_beside_is_due(server, beside, &due, err);
+    *remnant = asked && !due;
+    return asked;
 }
 
 bool backup_beside_sweep(const struct backup_server *server, struct neap_error *err)
@@ -302,9 +330,12 @@ bool backup_beside_sweep(const struct backup_server *server, struct neap_error *
     size_t count = 0;
     if (!backup_beside_list(server, &list, &count, err))
         return false;
-    for (size_t i = 0; i < count; i++) {
+    bool asked = true;
+    for (size_t i = 0; asked && i < count; i++) {
         struct neap_error why = {0};
-        if (!is_remnant(&list[i]))
+        bool remnant = false;
+        asked = find_remnant(server, &list[i], &remnant, err);
+        if (!remnant)
             continue;
         if (drop_now(server, &list[i], &why)) {
             neap_log(NEAP_LOG_INFO, "backup.swept",
@@ -319,7 +350,7 @@ bool backup_beside_sweep(const struct backup_server *server, struct neap_error *
         neap_error_clear(&why);
     }
     backup_beside_list_free(list, count);
-    return !pg_is_lost(server->client) && neap_run_check(neap_loop_run(server->loop), err);
+    return asked && !pg_is_lost(server->client) && neap_run_check(neap_loop_run(server->loop), err);
 }
 
 bool backup_beside_restore(const struct backup_server *server, enum backup_beside_kind kind,

@@ -60,8 +60,12 @@ bool backup_beside_restore(const struct backup_server *server, enum backup_besid
  * nothing is dropped, where one of the three does not hold. */
 bool backup_beside_drop(const struct backup_server *server, const char *name,
                         struct neap_error *err);
-/* Drops what killed runs left: copies, and restores that were not whole yet. What cannot
- * be dropped is logged. */
+/* A restore that is whole and still to be used: where it was made to take the place of a
+ * database, that one is there yet, by its oid. */
+bool backup_beside_is_due(const struct backup_server *server, const struct backup_beside *beside,
+                          bool *due, struct neap_error *err);
+/* Drops what killed runs left, but for restores that are due. What cannot be dropped is
+ * logged. */
 bool backup_beside_sweep(const struct backup_server *server, struct neap_error *err);
 
 #endif

@@ -108,9 +108,11 @@ static bool make_room(struct pg_client *client, const char *database, struct nea
     return run_named(client, "drop database if exists ", database, "", err);
 }
 
-bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
-                    const struct backup *backup, struct backup_copy *out, struct neap_error *err)
+/* The archive's client is filled in here. */
+static bool restore_private(struct neap_loop *loop, struct backup_archive_opts *archive,
+                            struct backup_copy *out, struct neap_error *err)
 {
+    const struct backup *backup = archive->backup;
     const json_t *manifest = backup->manifest;
     const char *database = backup_text(backup, "database");
     int major = (int)(json_integer_value(json_object_get(manifest, "server_version_num")) / 10000);
@@ -123,14 +125,29 @@ bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore
         make_roles(client, json_object_get(manifest, "roles"), err) &&
         make_tablespaces(client, json_object_get(manifest, "tablespaces"), err) &&
         make_room(client, database, err);
-    struct backup_archive_opts archive = {
-        .pg_restore = pg_restore, .backup = backup, .client = client};
-    restored = restored && backup_archive_restore(loop, &archive, err);
+    archive->client = client;
+    restored = restored && backup_archive_restore(loop, archive, err);
     pg_close(client);
     if (restored && open_client(loop, out->server, database, "copy", &out->client, err))
         return true;
     backup_copy_end(out);
     return false;
+}
+
+bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
+                    const struct backup *backup, struct backup_copy *out, struct neap_error *err)
+{
+    struct backup_archive_opts archive = {.pg_restore = pg_restore, .backup = backup};
+    return restore_private(loop, &archive, out, err);
+}
+
+bool backup_restore_table(struct neap_loop *loop, const struct backup_tool *pg_restore,
+                          const struct backup *backup, const struct backup_table *table,
+                          struct backup_copy *out, struct neap_error *err)
+{
+    struct backup_archive_opts archive = {
+        .pg_restore = pg_restore, .backup = backup, .schema = table->schema, .table = table->name};
+    return restore_private(loop, &archive, out, err);
 }
 
 /* Where the role may not: the copy is compared all the same. */

@@ -25,6 +25,14 @@ struct backup_copy {
  * said. Subscriptions and user mappings are not restored: the copy talks to nobody. Waits. */
 bool backup_restore(struct neap_loop *loop, const struct backup_tool *pg_restore,
                     const struct backup *backup, struct backup_copy *out, struct neap_error *err);
+/* The same with the rows of one table alone, and none of what comes after rows: keys,
+ * indexes, triggers. */
+struct backup_table {
+    const char *schema, *name; /* as they are, not quoted */
+};
+bool backup_restore_table(struct neap_loop *loop, const struct backup_tool *pg_restore,
+                          const struct backup *backup, const struct backup_table *table,
+                          struct backup_copy *out, struct neap_error *err);
 /* The same as a database beside `target` (never dropped, may be NULL) on the server that
  * `conninfo` leads to, with the roles and extensions that are there. Removes first what
  * killed runs left. */

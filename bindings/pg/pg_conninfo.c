@@ -81,11 +81,15 @@ char *pg_conninfo_database(const char *conninfo)
     PQconninfoOption *given = conninfo == NULL ? NULL : parse(conninfo);
     PQconninfoOption *defaults = PQconndefaults();
     const char *name = value_of(given, "dbname");
+    /* A service says it in a file of its own. */
+    bool told = name != NULL || (value_of(given, "service") == NULL && !getenv("PGSERVICE"));
     if (name == NULL)
         name = getenv("PGDATABASE");
     if (name == NULL)
         name = value_of(given, "user");
-    char *found = neap_strdup(name != NULL ? name : value_of(defaults, "dbname"));
+    if (name == NULL)
+        name = value_of(defaults, "dbname");
+    char *found = told ? neap_strdup(name) : NULL;
     PQconninfoFree(given);
     PQconninfoFree(defaults);
     return found;

@@ -18,7 +18,7 @@ char *pg_conninfo_redacted(const char *conninfo);
 /* The decoded password, or NULL when none stands in it; the caller frees. */
 char *pg_conninfo_password(const char *conninfo);
 /* The database that it leads to, by its own words, PGDATABASE or the user's name; NULL
- * when none of them says. The caller frees. */
+ * when none of them says, or a service file does. The caller frees. */
 char *pg_conninfo_database(const char *conninfo);
 /* The way to another database of the same server, with `options` (" -c name=value", or
  * NULL) behind those of its own: keywords, secrets among them. The caller wipes and frees

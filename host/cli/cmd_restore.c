@@ -99,11 +99,12 @@ static bool read_opts(struct neap_cli *cli, struct neap_restore_opts *opts, stru
                                        .ticket = cli->opt.ticket,
                                        .agree = agree,
                                        .arg = cli};
-    int ways = (into != NULL) + cli->opt.swap + cli->opt.resume + cli->opt.list;
+    int ways =
+        (into != NULL) + (cli->opt.table != NULL) + cli->opt.swap + cli->opt.resume + cli->opt.list;
     bool none = cli->opt.resume || cli->opt.list;
     if (ways > 1) {
         neap_error_set(err, NEAP_ERR_USAGE,
-                       "--into, --swap, --resume and --list exclude each other");
+                       "--into, --swap, --table, --resume and --list exclude each other");
         return false;
     }
     if (into != NULL && (into[0] == '\0' || strlen(into) > 63)) {
@@ -311,6 +312,41 @@ static int restore_resume(struct neap_cli *cli, const struct neap_restore_opts *
     return status;
 }
 
+static int restore_table(struct neap_cli *cli, const struct neap_restore_opts *opts)
+{
+    struct neap_session session;
+    struct neap_error err = {0};
+    struct backup backup = {0};
+    json_t *result = NULL;
+    memset(&session, 0, sizeof session);
+    if (cli_need_target(cli, &err) && find_backup(cli, cli->argv[0], &backup, &err) &&
+        neap_session_look(&session, cli->loop, &cli->project, true, &err) &&
+        cli_confirm(cli, &session, "restoring a table beside the live one", &err))
+        (void)neap_restore_table(&session, opts, &backup, cli->opt.table, &result, &err);
+    cli->changed = result != NULL;
+    if (result != NULL) {
+        cli_print(cli, "table %s of backup %s is there as %s: %lld rows, what was backed up",
+                  text_of(result, "table"), backup.id, text_of(result, "restored"),
+                  (long long)json_integer_value(json_object_get(result, "rows")));
+        cli_print(cli, "Rows that differ:");
+        cli_print_raw(cli, "\n");
+        for (char *text = neap_strdup(text_of(result, "compare")), *line = text; line != NULL;) {
+            char *end = strchr(line, '\n');
+            if (end != NULL)
+                *end = '\0';
+            cli_print(cli, "    %s%s", line, end == NULL ? ";" : "");
+            line = end == NULL ? NULL : end + 1;
+            if (line == NULL)
+                free(text);
+        }
+        cli_print_raw(cli, "\n");
+        cli_print(cli, "Remove it with: %s;", text_of(result, "drop"));
+    }
+    int status = cli_end(cli, &session, 0, body_of(cli, result), &err);
+    backup_clear(&backup);
+    return status;
+}
+
 int cmd_restore(struct neap_cli *cli)
 {
     struct neap_error err = {0};
@@ -321,5 +357,7 @@ int cmd_restore(struct neap_cli *cli)
         return restore_list(cli);
     if (cli->opt.resume)
         return restore_resume(cli, &opts);
+    if (cli->opt.table != NULL)
+        return restore_table(cli, &opts);
     return cli->opt.swap ? restore_swap(cli, &opts) : restore_into(cli, &opts);
 }

@@ -75,7 +75,8 @@ bool restore_open(struct restore *restore, struct neap_error *err)
     const struct neap_environment *env = &restore->project->env;
     const char *conninfo = env->restore != NULL ? env->restore : env->url;
     return backup_server_open(restore->loop, conninfo, restore->target, &restore->server, err) &&
-           check_role(restore, err) && check_pin(restore, err);
+           check_role(restore, err) && check_pin(restore, err) &&
+           backup_server_find(&restore->server, restore->target, &restore->target_oid, err);
 }
 
 static int64_t number_of(const struct restore *restore, const char *key)
@@ -108,13 +109,13 @@ static bool check_room(struct restore *restore, struct neap_error *err)
     return room;
 }
 
-static bool check_kind(const struct backup *backup, struct neap_error *err)
+bool restore_check_kind(const struct backup *backup, struct neap_error *err)
 {
     const char *kind = backup_text(backup, "kind");
     if (strcmp(kind, "full") == 0)
         return true;
     neap_error_set(err, NEAP_ERR_BACKUP_UNPROVED, "backup %s has the %s alone", backup->id, kind);
-    neap_error_hint(err, "Restore a full one: `neap backup list` shows them.");
+    neap_error_hint(err, "Take a full one: `neap backup list` shows them.");
     return false;
 }
 
@@ -152,11 +153,13 @@ static void on_silence(void *arg, const char *what, int64_t waited_ms)
     neap_log_progress("restore: %s of about %s, %s", done, total, spent);
 }
 
-static json_t *mark_of(const struct restore *restore, const char *state)
+json_t *restore_mark(const struct restore *restore, const char *state)
 {
     json_t *mark = json_object();
-    neap_json_set(mark, "backup", neap_json_text(restore->backup->id));
+    neap_json_set(mark, "backup",
+                  neap_json_text(restore->backup == NULL ? NULL : restore->backup->id));
     neap_json_set(mark, "target", neap_json_text(restore->target));
+    neap_json_set(mark, "target_oid", json_integer(restore->target_oid));
     neap_json_set(mark, "swap", json_boolean(restore->swap));
     neap_json_set(mark, "state", neap_json_text(state));
     return mark;
@@ -167,7 +170,7 @@ static bool fill(struct restore *restore, const struct backup_tool *pg_restore,
 {
     struct backup_archive_opts archive = {
         .pg_restore = pg_restore, .backup = restore->backup, .mappings = restore->swap};
-    json_t *mark = mark_of(restore, "making");
+    json_t *mark = restore_mark(restore, "making");
     neap_loop_on_silence(restore->loop, on_silence, restore);
     bool filled = backup_beside_restore(&restore->server, BACKUP_BESIDE_RESTORE, &archive, mark,
                                         &restore->name, err);
@@ -206,7 +209,7 @@ static void drop(struct restore *restore)
 static bool make(struct restore *restore, struct neap_error *err)
 {
     struct backup_tool pg_restore = {0};
-    json_t *mark = mark_of(restore, "whole");
+    json_t *mark = restore_mark(restore, "whole");
     bool made = neap_proof_files(restore->loop, restore->project, restore->backup, "restore",
                                  &pg_restore, err) &&
                 backup_beside_sweep(&restore->server, err) && check_room(restore, err) &&
@@ -300,7 +303,7 @@ static json_t *begin_fields(const struct restore *restore, const char *name)
 
 static bool restore_named(struct restore *restore, const char *name, struct neap_error *err)
 {
-    bool done = check_kind(restore->backup, err) && restore_open(restore, err) &&
+    bool done = restore_check_kind(restore->backup, err) && restore_open(restore, err) &&
                 check_free(restore, name, err) &&
                 backup_server_check(&restore->server, restore->backup->manifest, err) &&
                 restore_record(restore, "restore.begin", begin_fields(restore, name), true, err) &&

@@ -53,6 +53,17 @@ bool neap_restore_resume(struct neap_session *session, const struct neap_restore
                          const struct neap_restore_rest *rest, const struct backup *backup,
                          json_t **out, struct neap_error *err);
 
+/* Restores one table on a throwaway server, compares it with the manifest, and puts its rows
+ * into a schema of their own in the target, `neap_restored_ID`, in one transaction under the
+ * lease: as a plain table without keys, open to nobody else, so that SQL can compare and
+ * copy. Nothing that is there is touched. `table` is "schema.name", as in the manifest or
+ * without its quotes. *out: {database, backup, server, table, rows, schema, compare, drop},
+ * the last two SQL. restore.exists when the schema is there; backup.unknown when the backup
+ * has no such table. The session was looked at, and is begun here. */
+bool neap_restore_table(struct neap_session *session, const struct neap_restore_opts *opts,
+                        const struct backup *backup, const char *table, json_t **out,
+                        struct neap_error *err);
+
 /* What restores of this target left on its server: [{name, kind, run_id, backup, at, until, bytes,
  * state, drop}], `drop` the statement that removes it. New reference. */
 bool neap_restore_list(struct neap_loop *loop, const struct neap_project *project, json_t **out,

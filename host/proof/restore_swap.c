@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bindings/backup/backup_loss.h"
 #include "bindings/backup/backup_properties.h"
@@ -16,6 +17,8 @@
 #include "host/base/memory.h"
 #include "host/proof/proof_run.h"
 #include "host/proof/restore_parts.h"
+
+#define KEEP_DAYS 7
 
 struct swap {
     struct restore restore;
@@ -66,17 +69,6 @@ static bool check_environment(const struct restore *restore, struct neap_error *
     return false;
 }
 
-static bool check_kind(const struct restore *restore, struct neap_error *err)
-{
-    const char *kind = restore->backup == NULL ? "full" : backup_text(restore->backup, "kind");
-    if (strcmp(kind, "full") == 0)
-        return true;
-    neap_error_set(err, NEAP_ERR_BACKUP_UNPROVED, "backup %s has the %s alone", restore->backup->id,
-                   kind);
-    neap_error_hint(err, "Take a full one: `neap backup list` shows them.");
-    return false;
-}
-
 /* NULL: nobody can tell, which is said when it is asked for. */
 static json_t *read_loss(const struct restore *restore)
 {
@@ -96,7 +88,14 @@ static json_t *read_loss(const struct restore *restore)
 static bool prepare(struct swap *swap, bool make, struct neap_error *err)
 {
     struct restore *restore = &swap->restore;
-    if (!check_environment(restore, err) || !check_kind(restore, err) ||
+    if (restore->target == NULL) {
+        neap_error_set(err, NEAP_ERR_CONFIG_TARGET,
+                       "the url does not say which database is gone: a service file does");
+        neap_error_hint(err, "Add `dbname=NAME` to the url of the environment.");
+        return false;
+    }
+    if (!check_environment(restore, err) ||
+        (restore->backup != NULL && !restore_check_kind(restore->backup, err)) ||
         !check_direct(restore, err) || !restore_open(restore, err) || !check_bonds(restore, err) ||
         (make && !backup_server_check(&restore->server, restore->backup->manifest, err)))
         return false;
@@ -143,12 +142,7 @@ static bool record_begin(struct swap *swap, struct neap_error *err)
  * another run take it up. */
 static bool adopt(struct restore *restore, struct neap_error *err)
 {
-    json_t *mark = json_object();
-    neap_json_set(mark, "target", neap_json_text(restore->target));
-    neap_json_set(mark, "swap", json_true());
-    neap_json_set(mark, "state", neap_json_text("whole"));
-    neap_json_set(mark, "backup",
-                  neap_json_text(restore->backup == NULL ? NULL : restore->backup->id));
+    json_t *mark = restore_mark(restore, "whole");
     bool marked =
         backup_beside_mark(&restore->server, restore->name, BACKUP_BESIDE_RESTORE, mark, err);
     json_decref(mark);
@@ -173,15 +167,13 @@ static void come_back(struct restore *restore, bool done)
 static json_t *result_of(const struct swap *swap)
 {
     const struct restore *restore = &swap->restore;
-    char until[NEAP_UTC_SIZE];
     json_t *json = json_object();
-    restore_until(until);
     neap_json_set(json, "database", neap_json_text(restore->target));
     neap_json_set(json, "backup",
                   neap_json_text(restore->backup == NULL ? NULL : restore->backup->id));
     neap_json_set(json, "server", neap_json_text(pg_address(restore->server.client)));
     neap_json_set(json, "kept", neap_json_text(swap->kept));
-    neap_json_set(json, "kept_until", neap_json_text(swap->kept == NULL ? NULL : until));
+    neap_json_set(json, "kept_until", neap_json_text(swap->kept == NULL ? NULL : restore->until));
     neap_json_set(json, "loss", swap->loss == NULL ? json_null() : json_incref(swap->loss));
     neap_json_set(json, "duration_ms", json_integer(neap_clock_ms() - restore->begun_ms));
     return json;
@@ -196,6 +188,11 @@ static bool carry_out(struct swap *swap, bool make, struct neap_error *err)
                 (make ? restore_make(restore, err) : adopt(restore, err)) &&
                 restore_swap(restore, &swap->kept, err);
     run->deadline_ms = NEAP_FOREVER;
+    if (done) {
+        struct neap_error why = {0};
+        (void)backup_beside_sweep(&restore->server, &why);
+        neap_error_clear(&why);
+    }
     come_back(restore, done);
     json_t *fields = json_object();
     neap_json_set(fields, "database", neap_json_text(done ? restore->target : NULL));
@@ -221,6 +218,14 @@ static bool swap_in(struct swap *swap, json_t **out, struct neap_error *err)
     return done;
 }
 
+/* Once, so that the result says what the comment says. */
+static void fill_until(struct restore *restore)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    neap_clock_utc_of(((int64_t)now.tv_sec + KEEP_DAYS * 86400LL) * 1000000, restore->until);
+}
+
 static void fill(struct swap *swap, struct neap_session *session,
                  const struct neap_restore_opts *opts, const struct backup *backup)
 {
@@ -235,6 +240,7 @@ static void fill(struct swap *swap, struct neap_session *session,
                                      .target = swap->target,
                                      .swap = true,
                                      .begun_ms = neap_clock_ms()};
+    fill_until(&swap->restore);
 }
 
 bool neap_restore_swap(struct neap_session *session, const struct neap_restore_opts *opts,
@@ -269,13 +275,13 @@ static const char *mark_text(const struct backup_beside *beside, const char *key
     return text == NULL ? "" : text;
 }
 
-/* Names sort by the time of their run. */
+/* Names sort by the time of their run. Called after the sweep: what is left is due. */
 static bool is_rest(const struct backup_beside *beside, const char *target,
                     const struct neap_restore_rest *before)
 {
     return beside->kind == BACKUP_BESIDE_RESTORE && beside->named && !beside->alive &&
            json_is_true(json_object_get(beside->mark, "swap")) &&
-           strcmp(mark_text(beside, "state"), "whole") == 0 &&
+           strcmp(mark_text(beside, "state"), "whole") == 0 && target != NULL &&
            strcmp(mark_text(beside, "target"), target) == 0 &&
            (before->name == NULL || strcmp(before->name, beside->name) < 0);
 }
@@ -335,7 +341,7 @@ static json_t *beside_json(const struct restore *restore, const struct backup_be
 static bool is_ours(const struct backup_beside *beside, const char *target)
 {
     const char *of = json_string_value(json_object_get(beside->mark, "target"));
-    return of == NULL || strcmp(of, target) == 0;
+    return of == NULL || target == NULL || strcmp(of, target) == 0;
 }
 
 bool neap_restore_list(struct neap_loop *loop, const struct neap_project *project, json_t **out,

@@ -18,7 +18,6 @@
 #include "host/base/memory.h"
 #include "host/proof/restore_parts.h"
 
-#define KEEP_DAYS 7
 #define POLL_MS 50
 #define PAUSE_MS 500
 #define NAME_MAX_BYTES 63
@@ -34,13 +33,6 @@ struct turn {
     bool locked;              /* nobody connects to the old one any more */
     char *in_the_way;         /* of the lock, or that could not be ended */
 };
-
-void restore_until(char text[NEAP_UTC_SIZE])
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    neap_clock_utc_of(((int64_t)now.tv_sec + KEEP_DAYS * 86400LL) * 1000000, text);
-}
 
 static bool run(struct turn *turn, char *sql, struct neap_error *err)
 {
@@ -170,12 +162,10 @@ static bool mark_kept(struct turn *turn, struct neap_error *err)
 {
     const struct restore *restore = turn->restore;
     json_t *mark = json_object();
-    char until[NEAP_UTC_SIZE];
-    restore_until(until);
     neap_json_set(mark, "target", neap_json_text(restore->target));
     neap_json_set(mark, "backup",
                   neap_json_text(restore->backup == NULL ? NULL : restore->backup->id));
-    neap_json_set(mark, "until", neap_json_text(until));
+    neap_json_set(mark, "until", neap_json_text(restore->until));
     char *sql =
         backup_beside_mark_sql(&restore->server, turn->kept_name, BACKUP_BESIDE_KEPT, mark, err);
     json_decref(mark);

@@ -86,6 +86,8 @@ local function succeeding(p)
       after = function() p:delete "migrations/0009_z.lua" end },
     { "restore", { "restore", "latest", "--into", p.database .. "_again" },
       { "database", "backup", "server", "duration_ms" } },
+    { "restore", { "restore", "latest", "--table", "public.a" },
+      { "table", "restored", "rows", "compare", "drop" } },
     { "restore", { "restore", "--list" }, { "databases" } },
     { "preflight", { "preflight" }, { "checks", "warnings", "errors" } },
     { "selftest limits", { "selftest", "limits", "--only", "tx.spelling-01" },

@@ -399,4 +399,126 @@ describe("neap restore", function()
     p:expect "audit verify"
     assert.equal("", databases())
   end)
+
+  it("puts one table beside the live one, of any type and name, with the SQL to compare", function()
+    local p = e2e.project()
+    p:query([[create schema "neap x""y"; create type color as enum ('red', 'green');
+      create table "neap x""y"."A b;" (id int primary key, c color, j json, "x y" text collate "C",
+        g int generated always as (id * 2) stored, big text, b bytea, e int[]);
+      insert into "neap x""y"."A b;" (id, c, j, big, b, e) select i, 'red', '{"a": 1}',
+        repeat(i::text, 5000), '\\x00ff', '{}' from generate_series(1, 300) i;
+      create table none (); create table t (id int)]])
+    local backup = create(p)
+    p:query([[update "neap x""y"."A b;" set c = 'green' where id = 2;
+      delete from "neap x""y"."A b;" where id = 3;
+      alter table "neap x""y"."A b;" drop column big, add column z int]])
+    local document = p:json { "restore", backup.id, "--table", [[neap x"y.A b;]] }
+    assert.same({ 300, [["neap x""y"."A b;"]] }, { document.rows, document.table })
+    local found = p:value(("select side, id, c from (%s) x order by 1, 2"):format(
+      document.compare))
+    assert.equal("backup|2|red\nbackup|3|red\nnow|2|green", found)
+    assert.equal("300", p:value("select count(*) from " .. document.restored
+      .. " where length(big) >= 5000"))
+    local again = p:json({ "restore", backup.id, "--table", [["neap x""y"."A b;"]] }, 2)
+    assert.equal("restore.exists", again.error.code)
+    p:query(document.drop)
+    local wrong = p:json({ "restore", backup.id, "--table", "public.tt" }, 2)
+    assert.equal("backup.unknown", wrong.error.code)
+    assert.equal("Did you mean public.t?", wrong.error.hint)
+    p:query "drop table t"
+    local gone = p:json { "restore", backup.id, "--table", "public.t" }
+    assert.equal("0", p:value("select count(*) from (" .. gone.compare .. ") x"))
+    p:json { "restore", backup.id, "--table", "public.none" }
+    p:expect "audit verify"
+  end)
+
+  it("takes a database whose name needs quotes, by a role that is no superuser", function()
+    local name = [[neap x"y]]
+    e2e.psql("postgres", "create role plain login createdb in role pg_signal_backend")
+    e2e.psql("postgres", [[create database "neap x""y" owner plain]])
+    local p = e2e.project { database = "neap%20x%22y" }
+    p:query [[create table t (id int); insert into t values (1); alter table t owner to plain]]
+    p.env.DATABASE_URL = p.url:gsub("user=postgres", "user=plain")
+    create(p)
+    p:query "insert into t values (2)"
+    p:expect("restore latest --into other")
+    assert.equal("1", e2e.psql("other", "select count(*) from t"))
+    p:expect { "restore", "latest", "--swap", "--reason", "x", "--accept-data-loss", "--confirm",
+      name }
+    assert.equal("1|plain", p:value [[select count(*), (select tableowner from pg_tables
+      where tablename = 't') from t]])
+    p:expect "status"
+    e2e.psql("postgres", "drop database other")
+  end)
+
+  it("keeps the password out of ps and of what it leaves behind", function()
+    local p = changed_since()
+    p:query "create table big as select md5(i::text) a from generate_series(1, 200000) i"
+    create(p)
+    local secret = [[p w"'%s\%41]]
+    local run = p:start(swap(p), { env = { PGPASSWORD = secret } })
+    local seen
+    assert(process.await(20, function()
+      local ps = process.capture "ps -eo args"
+      assert.falsy(ps:find(secret, 1, true))
+      seen = seen or ps:find("pg_restore --exit", 1, true)
+      return not run:running()
+    end))
+    local r = run:wait()
+    assert.equal(0, r.status, r.err)
+    assert.truthy(seen, "pg_restore was not seen")
+    local found = process.capture(("grep -rlF -e %s %s %s || :"):format(process.quote(secret),
+      process.quote(p.state), process.quote(p.temp)))
+    assert.equal("", found)
+  end)
+
+  it("refuses a superuser on a protected environment, unless it is named for restores", function()
+    local p = changed_since()
+    p:query [[create role guarded login; grant all on all tables in schema public to guarded]]
+    p:write("neap.lua", ([[return { environments = { live = { url = %q, protected = true,
+      gates = {} } } }]]):format(p.url))
+    local r = p:json({ "-e", "live", "restore", "latest", "--into", "x" }, 2)
+    assert.equal("backup.unknown", r.error.code) -- of another environment
+    local id = p:json "backup list".backups[1].id
+    r = p:json({ "-e", "live", "restore", id, "--into", "x" }, 10)
+    assert.equal("policy.refused", r.error.code)
+    assert.truthy(r.error.hint:find("RESTORE_URL", 1, true), r.error.hint)
+    p:write("neap.lua", ([[return { environments = { live = { url = %q, restore = %q,
+      protected = true, gates = {} } } }]]):format((p.url:gsub("postgres$", "guarded")), p.url))
+    p:expect { "-e", "live", "restore", id, "--into", "x" }
+    e2e.psql("postgres", "drop database x")
+  end)
+
+  it("survives kills at any instant, and a second run finishes", function()
+    local p = changed_since()
+    for i = 1, 8 do
+      local run = p:start(swap(p))
+      process.await(0.03 + i * 0.09, function() return not run:running() end)
+      await_dead(run)
+      local now
+      assert(process.await(10, function()
+        local ok, text = pcall(rows, p)
+        now = ok and text
+        return now
+      end))
+      assert.truthy(now == OLD or now == NEW, now)
+      if now == NEW then
+        break
+      end
+    end
+    if rows(p) == OLD then
+      local r = p:expect(resume(p))
+      if rows(p) == OLD then
+        assert.truthy(r.out:find("the one it always was", 1, true), r.out)
+        p:expect(swap(p))
+      end
+    else
+      p:expect "restore --resume"
+    end
+    assert.equal(NEW, rows(p))
+    p:expect "restore --resume"
+    assert.equal("", databases "^neap_(copy|restore)_")
+    p:expect "audit verify"
+    p:expect "up"
+  end)
 end)

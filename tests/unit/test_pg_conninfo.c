@@ -50,6 +50,8 @@ static void test_pg_conninfo__database(void **state)
     setenv("PGDATABASE", "from_env", 1);
     check_database("host=h user=somebody", "from_env");
     check_database(NULL, "from_env");
+    assert_null(pg_conninfo_database("service=s user=u"));
+    check_database("service=s dbname=d", "d");
     unsetenv("PGDATABASE");
 }
 
