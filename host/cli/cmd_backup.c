@@ -50,6 +50,16 @@ static bool check_tag(const char *tag, struct neap_error *err)
     return true;
 }
 
+static bool check_sample(const struct neap_cli *cli, const struct neap_proof_create_opts *opts,
+                         struct neap_error *err)
+{
+    if (opts->sample_rows_over > 0)
+        return true;
+    neap_error_set(err, NEAP_ERR_USAGE, "--sample-over is a number of rows, not \"%s\"",
+                   cli->opt.sample_over);
+    return false;
+}
+
 static bool read_create(const struct neap_cli *cli, struct neap_proof_create_opts *opts,
                         struct neap_error *err)
 {
@@ -66,6 +76,10 @@ static bool read_create(const struct neap_cli *cli, struct neap_proof_create_opt
         neap_error_set(err, NEAP_ERR_USAGE, "--jobs is between 1 and %d", JOBS_MAX);
         return false;
     }
+    if (cli->opt.sample_over != NULL &&
+        (!cli_count(cli->opt.sample_over, "--sample-over", &opts->sample_rows_over, err) ||
+         !check_sample(cli, opts, err)))
+        return false;
     return check_tag(cli->opt.tag, err) && read_timeout(cli, &opts->timeout_ms, err);
 }
 
@@ -94,6 +108,11 @@ static json_t *backup_json(const struct backup *backup)
     return json;
 }
 
+static bool is_sampled(const struct backup *backup)
+{
+    return json_object_get(backup->manifest, "sample_rows_over") != NULL;
+}
+
 static void print_created(struct neap_cli *cli, const struct backup *backup)
 {
     char size[NEAP_PROOF_SIZE], spent[NEAP_DURATION_SIZE];
@@ -102,8 +121,9 @@ static void print_created(struct neap_cli *cli, const struct backup *backup)
     neap_duration_text(json_integer_value(json_object_get(backup->manifest, "duration_ms")), spent);
     cli_print(cli, "backup %s  %s  %s in %s", backup->id, backup_text(backup, "kind"), size, spent);
     if (tables > 0)
-        cli_print(cli, "  %zu %s counted and digested in the same snapshot", tables,
-                  tables == 1 ? "table" : "tables");
+        cli_print(cli, "  %zu %s counted and digested in the same snapshot%s", tables,
+                  tables == 1 ? "table" : "tables",
+                  is_sampled(backup) ? "; of large ones a sample" : "");
     cli_print(cli, "  %s", backup->path);
     cli_print(cli, "It is not proved yet: `neap backup verify %s` restores and compares it.",
               backup->id);
@@ -276,7 +296,8 @@ static void print_backup(struct neap_cli *cli, const struct backup *backup)
     neap_proof_size(json_integer_value(json_object_get(manifest, "bytes")), size);
     neap_proof_size(json_integer_value(json_object_get(manifest, "database_bytes")), database);
     cli_print(cli, "%-13s %s, of a database of %s", "size", size, database);
-    cli_print(cli, "%-13s %zu", "tables", json_object_size(json_object_get(manifest, "tables")));
+    cli_print(cli, "%-13s %zu%s", "tables", json_object_size(json_object_get(manifest, "tables")),
+              is_sampled(backup) ? ", of large ones a sample of the rows was digested" : "");
     print_names(cli, "roles", json_object_get(manifest, "roles"));
     print_names(cli, "extensions", json_object_get(manifest, "extensions"));
     print_names(cli, "not included", json_object_get(manifest, "not_included"));
@@ -317,8 +338,9 @@ static void print_proved(struct neap_cli *cli, const struct backup *backup, bool
     }
     cli_print(cli,
               "backup %s is proved: it was restored, and schema, %zu %s and sequences are "
-              "what was backed up",
-              backup->id, tables, tables == 1 ? "table" : "tables");
+              "what was backed up%s",
+              backup->id, tables, tables == 1 ? "table" : "tables",
+              is_sampled(backup) ? ", as far as the sample of large tables tells" : "");
 }
 
 static bool read_verify(const struct neap_cli *cli, struct neap_proof_verify_opts *opts,

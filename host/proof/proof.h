@@ -16,7 +16,8 @@
 struct neap_proof_create_opts {
     const char *dir; /* of the store */
     enum backup_kind kind;
-    int jobs; /* 0: one file */
+    int jobs;             /* 0: one file */
+    int sample_rows_over; /* backup_digest.h; 0: every row is digested */
     const char *tag, *reason, *ticket;
     int64_t timeout_ms; /* of the whole; 0: none */
 };

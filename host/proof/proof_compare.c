@@ -115,7 +115,10 @@ static json_t *settle_sequences(const json_t *manifest, const json_t *copy)
 
 static char *content_diff(struct compare *compare, struct neap_error *err)
 {
-    struct backup_digest_opts opts = {.progress = on_digest, .arg = compare};
+    struct backup_digest_opts opts = {.sample_rows_over = json_integer_value(json_object_get(
+                                          compare->backup->manifest, "sample_rows_over")),
+                                      .progress = on_digest,
+                                      .arg = compare};
     json_t *restored = NULL;
     char *diff = NULL;
     if (strcmp(backup_text(compare->backup, "kind"), "schema") == 0)

@@ -103,6 +103,8 @@ static void begin_manifest(struct create *create)
     neap_json_set(manifest, "tag", neap_json_text(opts->tag));
     neap_json_set(manifest, "kind", neap_json_text(backup_kind_name(opts->kind)));
     neap_json_set(manifest, "format", neap_json_text(opts->jobs > 0 ? "directory" : "custom"));
+    if (opts->sample_rows_over > 0)
+        neap_json_set(manifest, "sample_rows_over", json_integer(opts->sample_rows_over));
     neap_json_set(manifest, "pg_dump_version", neap_json_text(create->pg_dump.version));
     neap_json_set(manifest, "started_at", neap_json_text(now));
     neap_json_set(manifest, "not_included", list_of(not_included));
@@ -163,6 +165,7 @@ static bool dump(struct create *create, struct neap_error *err)
         .progress = on_progress,
     };
     struct backup_dump *dump = NULL;
+    struct backup_digest_opts digest = {.sample_rows_over = create->opts->sample_rows_over};
     json_t *digests = NULL;
     struct neap_error digest_err = {0};
     if (!backup_dump_begin(create->session->loop, &opts, &dump, err)) {
@@ -170,7 +173,7 @@ static bool dump(struct create *create, struct neap_error *err)
         return false;
     }
     bool digested = create->opts->kind == BACKUP_SCHEMA ||
-                    backup_digest_read(create->source.client, NULL, &digests, &digest_err);
+                    backup_digest_read(create->source.client, &digest, &digests, &digest_err);
     bool dumped = false;
     if (digested)
         dumped = backup_dump_end(dump, err);

@@ -55,6 +55,25 @@ describe("neap backup", function()
     assert.equal("", modes)
   end)
 
+  it("digests a sample of large tables where it is told to, states it, and verifies it", function()
+    local p = e2e.project()
+    p:query [[create table large as select i id, md5(i::text) x from generate_series(1, 3000) i;
+      alter table large add primary key (id); create table keyless as select * from large;
+      create table small (id int primary key); insert into small values (1)]]
+    for _, wrong in ipairs { "0", "-1", "x" } do
+      p:expect("backup create --sample-over " .. wrong, 2)
+    end
+    local backup = create(p, " --sample-over 2999")
+    assert.equal(2999, backup.sample_rows_over)
+    assert.same({ true, false, false }, { backup.tables["public.large"].sampled,
+      backup.tables["public.keyless"].sampled, backup.tables["public.small"].sampled })
+    assert.equal(3000, backup.tables["public.large"].rows)
+    local r = p:expect "backup verify"
+    assert.truthy(r.out:find("as far as the sample", 1, true), r.out)
+    assert.truthy(p:expect("backup show latest").out:find("a sample of the rows", 1, true))
+    assert.is_nil(create(p).sample_rows_over)
+  end)
+
   it("says that a quick look is no proof, and keeps the proof that was", function()
     local p = e2e.project()
     p:query "create table t (id int)"
