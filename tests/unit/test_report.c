@@ -245,6 +245,43 @@ static void test_report__tells_each_turn_of_the_way_back(void **unused)
     json_decref(json);
 }
 
+static void test_report__tells_of_a_restore(void **unused)
+{
+    static const char *const events[] = {
+        BEGIN,
+        "01|restore_point|{\"name\":\"neap_x\",\"lsn\":\"0/99\",\"timeline\":1}",
+        "02|restore.begin|{\"backup\":\"B\",\"target\":\"shop\"}",
+        "03|restore.copy|{\"database\":\"shop_new\",\"ms\":1500,\"ok\":true}",
+        "04|restore.swap|{\"database\":\"shop\",\"kept\":\"shop_before\"}",
+        "05|restore.swapped|{\"database\":\"shop\",\"kept\":\"shop_before\",\"ok\":true}",
+        "06|restore.end|{\"database\":\"shop\",\"kept\":\"shop_before\",\"ok\":true}",
+        END,
+        NULL};
+    static const char *const failing[] = {
+        BEGIN,
+        "02|restore.begin|{\"backup\":\"B\",\"target\":\"shop\"}",
+        "05|restore.swapped|{\"database\":\"shop\",\"kept\":\"k\",\"ok\":false,\"error\":{}}",
+        "06|restore.end|{\"database\":null,\"kept\":null,\"ok\":false,\"error\":{}}",
+        END,
+        NULL};
+    json_t *json = report_of(events);
+    char *text = neap_report_text(json);
+
+    (void)unused;
+    assert_contains(text, "in the WAL  0/99, timeline 1, restore point neap_x");
+    assert_contains(text, "backup B, made a database and compared in 1.5 s");
+    assert_contains(text, "it is database shop now; the one before is kept as shop_before");
+    assert_contains(text, "kept as shop_before; `neap help restore`");
+    free(text);
+    json_decref(json);
+    json = report_of(failing);
+    text = neap_report_text(json);
+    assert_contains(text, "the target is what it was");
+    assert_int_equal(json_array_size(json_object_get(json, "undo")), 0);
+    free(text);
+    json_decref(json);
+}
+
 static void test_report__survives_a_clock_set_back(void **unused)
 {
     static const char *const events[] = {"30|run.begin|{\"command\":\"up\"}",
@@ -283,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_report__tells_of_gates_and_proofs),
         cmocka_unit_test(test_report__says_what_is_not_proved),
         cmocka_unit_test(test_report__tells_each_turn_of_the_way_back),
+        cmocka_unit_test(test_report__tells_of_a_restore),
         cmocka_unit_test(test_report__survives_a_clock_set_back),
         cmocka_unit_test(test_report__wraps_and_keeps_long_words),
     };
