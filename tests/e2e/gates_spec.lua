@@ -328,6 +328,25 @@ return migration {
     p:expect { "-e", "production", "up", "--skip-backup", "--reason", "INC-7" }
   end)
 
+  it("backs up past a transaction pooler, by an address of its own", function()
+    local p = e2e.project { pooled = true }
+    local function configure(more)
+      p:write("neap.lua", ([[return { environments = { production = { url = %q,
+        pooler = "transaction", protected = true, allow_superuser = true%s } } }]]):format(p.url,
+        more))
+    end
+    p.env.DATABASE_URL = nil
+    p:write_table("0001", "a")
+    configure ""
+    local document = p:json("-e production up", 13)
+    assert.equal("db.pooler", document.error.code)
+    has(document.error.hint, "Set `backup` in the environment")
+    assert.is_true(untouched(p))
+    configure((", backup = %q"):format(e2e.url(p.database)))
+    assert.equal("preflight passed, backup passed, verify passed, rehearsal passed, "
+      .. "validate passed", gates_of(p:json "-e production up"))
+  end)
+
   it("leaves nothing when it is killed at a gate, and the next run goes through", function()
     local p = project()
     p:query "create table big as select md5(i::text) a from generate_series(1, 200000) i"
