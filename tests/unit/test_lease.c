@@ -384,7 +384,7 @@ static void test_lease__sessions_of_older_runs_are_waited_for(void **state)
     pg_scene_do(scene, "insert into neap.lease (token, identity, run_id, backend_pid, expires_at)"
                        " values (nextval('neap.lease_token'), '" IDENTITY "', 'a', 1,"
                        " '-infinity')");
-    b.wait_ms = c.wait_ms = 300;
+    b.wait_ms = c.wait_ms = 1500;
     assert_false(lease_claim(scene->client, &b, &lease, &scene->err));
     assert_int_equal(scene->err.code, NEAP_ERR_LEASE_HELD);
     neap_error_clear(&scene->err);
