@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/backup/backup_pitr.h"
 #include "bindings/pg/pg_conninfo.h"
 #include "host/base/buffer.h"
 #include "host/base/clock.h"
@@ -16,6 +17,7 @@
 #include "host/base/memory.h"
 #include "host/base/path.h"
 #include "host/base/text.h"
+#include "host/project/project_archive.h"
 #include "host/project/project_config.h"
 #include "host/project/project_gates.h"
 #include "host/project/project_preflight.h"
@@ -366,6 +368,16 @@ static void fill_gates(struct neap_project *project, const json_t *table)
     free(retention);
 }
 
+static void fill_archive(struct neap_project *project, const json_t *table)
+{
+    project_archive_fill(table, &project->env);
+    if (project->env.archive == NULL)
+        return;
+    char *archive = project_archive_text(&project->env);
+    add_setting(project, "archive", archive, "neap.lua");
+    free(archive);
+}
+
 static bool fill_environment(struct neap_project *project, const struct neap_project_opts *opts,
                              const json_t *config, json_t *unset, struct neap_error *err)
 {
@@ -389,6 +401,7 @@ static bool fill_environment(struct neap_project *project, const struct neap_pro
     fill_rules(project, choice.table);
     project_preflight_fill(json_object_get(choice.table, "preflight"), project->env.preflight);
     fill_gates(project, choice.table);
+    fill_archive(project, choice.table);
     return fill_limits(project, opts, choice.table, err);
 }
 
@@ -441,6 +454,7 @@ static void clear_environment(struct neap_environment *env)
     free(env->backup);
     free(env->restore);
     free(env->backup_dir);
+    backup_pitr_free(env->archive);
     free(env->role);
     free(env->system_identifier);
     free(env->database);

@@ -23,6 +23,7 @@
  *         gates = { "preflight", "backup" }, backup_max_age = "1h",
  *         backup_dir = "/srv/backups", retention = { daily = "7d", keep = 3 },
  *         auto_restore = true,            -- project_gates.h
+ *         archive = { tool = "pgbackrest", stanza = "shop" },      -- project_archive.h
  *       },
  *     },
  *     default = nil,                      -- no default environment unless named here

@@ -16,6 +16,7 @@
 #include "host/base/memory.h"
 #include "host/base/path.h"
 #include "host/base/text.h"
+#include "host/project/project_archive.h"
 #include "host/project/project_gates.h"
 #include "host/project/project_preflight.h"
 #include "host/script/script.h"
@@ -68,6 +69,7 @@ static const struct key environment_keys[] = {
     {"backup_max_age", KEY_DURATION},
     {"retention", KEY_TABLE},
     {"auto_restore", KEY_BOOL},
+    {"archive", KEY_TABLE},
     {NULL, KEY_TEXT},
 };
 
@@ -196,7 +198,8 @@ static bool check_environment(const char *name, const json_t *table, struct neap
                        name);
         return false;
     }
-    for (const char *const *key = url_keys; *key; key++) {
+    static const char *const not_scratch[] = {"url", "control", "backup", "archive", NULL};
+    for (const char *const *key = not_scratch; *key; key++) {
         if (strcmp(name, "scratch") != 0 || !json_object_get(table, *key))
             continue;
         neap_error_set(err, NEAP_ERR_CONFIG_INVALID,
@@ -206,7 +209,7 @@ static bool check_environment(const char *name, const json_t *table, struct neap
     char *where = neap_format("environments.%s.", name);
     bool good = check_keys(where, table, environment_keys, err) &&
                 project_preflight_check(where, json_object_get(table, "preflight"), err) &&
-                project_gates_check(where, table, err);
+                project_gates_check(where, table, err) && project_archive_check(where, table, err);
     free(where);
     return good;
 }

@@ -12,7 +12,7 @@
 #include "host/base/buffer.h"
 #include "host/base/clock.h"
 #include "host/base/memory.h"
-#include "host/base/text.h"
+#include "host/project/project_word.h"
 
 static const char *const gate_names[] = {
 #define NEAP_GATE(symbol, name, about) name,
@@ -38,37 +38,6 @@ static const char *const retention_defaults[] = {
 
 #define KEEP_DEFAULT 1
 
-static int find(const char *const *names, const char *name)
-{
-    for (int i = 0; names[i] != NULL; i++)
-        if (strcmp(names[i], name) == 0)
-            return i;
-    return -1;
-}
-
-static bool unknown(const char *where, const char *name, const char *what, const char *const *names,
-                    struct neap_error *err)
-{
-    const char *nearest = neap_text_nearest(name, names);
-    struct neap_buffer list = {0};
-    for (int i = 0; names[i] != NULL; i++)
-        neap_buffer_add_format(&list, "%s%s", i == 0 ? "" : ", ", names[i]);
-    neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "neap.lua: %s%s is not a known %s", where, name,
-                   what);
-    if (nearest != NULL)
-        neap_error_hint(err, "Did you mean %s?", nearest);
-    else
-        neap_error_hint(err, "There are: %s.", neap_buffer_text(&list));
-    neap_buffer_clear(&list);
-    return false;
-}
-
-static bool refuse(const char *where, const char *name, const char *rule, struct neap_error *err)
-{
-    neap_error_set(err, NEAP_ERR_CONFIG_INVALID, "neap.lua: %s%s %s", where, name, rule);
-    return false;
-}
-
 static bool check_gates(const char *where, const json_t *list, struct neap_error *err)
 {
     bool wanted[NEAP_GATE_COUNT] = {false};
@@ -78,21 +47,21 @@ static bool check_gates(const char *where, const json_t *list, struct neap_error
     {
         const char *name = json_string_value(value);
         if (name == NULL)
-            return refuse(where, "gates", "must be a list of names", err);
-        int gate = find(gate_names, name);
+            return project_refuse(where, "gates", "must be a list of names", err);
+        int gate = project_word_find(gate_names, name);
         if (gate < 0) {
             char *inner = neap_format("%sgates: ", where);
-            unknown(inner, name, "gate", gate_names, err);
+            project_unknown(inner, name, "gate", gate_names, err);
             free(inner);
             return false;
         }
         wanted[gate] = true;
     }
     if (wanted[NEAP_GATE_REHEARSAL] && !wanted[NEAP_GATE_BACKUP])
-        return refuse(where, "gates",
-                      "names rehearsal without backup, whose copy it is "
-                      "rehearsed on",
-                      err);
+        return project_refuse(where, "gates",
+                              "names rehearsal without backup, whose copy it is "
+                              "rehearsed on",
+                              err);
     return true;
 }
 
@@ -103,7 +72,8 @@ static bool check_time(const char *where, const char *name, const json_t *value,
     if (json_is_false(value) || (json_is_string(value) &&
                                  neap_age_parse(json_string_value(value), "", &ms, NULL) && ms > 0))
         return true;
-    return refuse(where, name, "must be a duration with its unit, such as \"30d\", or false", err);
+    return project_refuse(where, name,
+                          "must be a duration with its unit, such as \"30d\", or false", err);
 }
 
 static bool check_retention(const char *where, const json_t *table, struct neap_error *err)
@@ -112,14 +82,14 @@ static bool check_retention(const char *where, const json_t *table, struct neap_
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)table, name, value)
     {
-        int key = find(retention_keys, name);
+        int key = project_word_find(retention_keys, name);
         if (key < 0)
-            return unknown(where, name, "key", retention_keys, err);
+            return project_unknown(where, name, "key", retention_keys, err);
         if (key < NEAP_RETENTION_COUNT) {
             if (!check_time(where, name, value, err))
                 return false;
         } else if (!json_is_integer(value) || json_integer_value(value) < 1) {
-            return refuse(where, name, "must be a whole number of backups, 1 or more", err);
+            return project_refuse(where, name, "must be a whole number of backups, 1 or more", err);
         }
     }
     return true;
@@ -143,7 +113,7 @@ void project_gates_fill(const json_t *table, struct neap_environment *env)
     for (int gate = 0; gate < NEAP_GATE_COUNT; gate++)
         env->gates[gate] = gates == NULL && env->is_protected;
     json_array_foreach((json_t *)(uintptr_t)gates, i, value)
-        env->gates[find(gate_names, json_string_value(value))] = true;
+        env->gates[project_word_find(gate_names, json_string_value(value))] = true;
     for (int tag = 0; tag < NEAP_RETENTION_COUNT; tag++) {
         const json_t *own = json_object_get(retention, retention_keys[tag]);
         const char *text = own == NULL ? retention_defaults[tag] : json_string_value(own);

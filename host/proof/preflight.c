@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/backup/backup_pitr.h"
 #include "host/base/buffer.h"
 #include "host/base/json.h"
 #include "host/base/memory.h"
@@ -120,6 +121,18 @@ static void judge(struct neap_preflight_row *row, enum neap_preflight_name check
         row->hint = neap_strdup(hints[check]);
 }
 
+/* What the question has as $1; NULL: it has none. */
+static const char *param_of(const struct asking *asking, enum neap_preflight_name check)
+{
+    const struct backup_pitr *archive = asking->session->project->env.archive;
+    if (check == NEAP_PREFLIGHT_LOCKS)
+        return asking->names;
+    if (check != NEAP_PREFLIGHT_ARCHIVING)
+        return NULL;
+    /* Barman may take the WAL as a replica does, and needs no archive_command. */
+    return archive != NULL && archive->tool == BACKUP_PITR_PGBACKREST ? "1" : "0";
+}
+
 /* A question that the role may not put is a warning; a lost server ends it all. */
 static bool ask(const struct asking *asking, enum neap_preflight_name check,
                 struct neap_preflight_row *row, struct neap_error *err)
@@ -127,9 +140,9 @@ static bool ask(const struct asking *asking, enum neap_preflight_name check,
     struct pg_client *control = asking->session->target->control;
     struct neap_error cause = {0};
     struct pg_op *op = NULL;
-    const char *params[] = {asking->names};
-    bool asked = pg_exec_text(control, neap_preflight_sql[check], check == NEAP_PREFLIGHT_LOCKS,
-                              params, &op, &cause);
+    const char *param = param_of(asking, check);
+    bool asked =
+        pg_exec_text(control, neap_preflight_sql[check], param != NULL, &param, &op, &cause);
     row->value = NAN;
     if (asked && pg_rows(op) == 1) {
         const char *value = pg_cell(op, 0, 0);

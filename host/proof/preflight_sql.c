@@ -98,9 +98,10 @@ static const char sql_invalid[] =
     " pg_stat_progress_create_index p where p.index_relid = i.indexrelid)"
     " and exists (select from pg_class c where c.oid = i.indexrelid and c.relkind = 'i')";
 
+/* $1: 1 where the environment's `archive` needs it. */
 static const char sql_archiving[] =
-    "select case when current_setting('archive_mode') <> 'off'"
-    " and a.last_failed_time > coalesce(a.last_archived_time, '-infinity') then 1 else 0 end,"
+    "select case when current_setting('archive_mode') = 'off' then $1::int4"
+    " when a.last_failed_time > coalesce(a.last_archived_time, '-infinity') then 1 else 0 end,"
     " case when current_setting('archive_mode') = 'off'"
     " then 'archive_mode is off: there is no point-in-time recovery'"
     " when a.last_failed_time > coalesce(a.last_archived_time, '-infinity')"

@@ -5,8 +5,10 @@
  */
 #include "tests/unit/test_support.h"
 
+#include <math.h>
 #include <sys/stat.h>
 
+#include "bindings/backup/backup_pitr.h"
 #include "bindings/pg/pg_conninfo.h"
 #include "host/base/clock.h"
 #include "host/base/log.h"
@@ -262,6 +264,73 @@ static void test_project__gates_and_retention(void **state)
     check_gates(f, true, true, false);
 }
 
+static void test_project__archive(void **state)
+{
+    struct fixture *f = *state;
+    write_config(f,
+                 "return { environments = {"
+                 " a = { url = 'dbname=a', archive = { tool = 'pgbackrest', stanza = 'shop',"
+                 "       type = 'diff', verify = false, command = { 'sudo', 'pgbackrest' } } },"
+                 " b = { url = 'dbname=b', archive = { tool = 'barman', server = 'b',"
+                 "       timeout = '5min' }, preflight = { archiving = { error = false } } },"
+                 " c = { url = 'dbname=c' } } }",
+                 0600);
+    check_opens(f, (struct neap_project_opts){.env = "a"});
+    const struct neap_environment *env = &f->project.env;
+    assert_int_equal(env->archive->tool, BACKUP_PITR_PGBACKREST);
+    assert_string_equal(env->archive->server, "shop");
+    assert_string_equal(env->archive->type, "diff");
+    assert_string_equal(env->archive->command[1], "pgbackrest");
+    assert_null(env->archive->command[2]);
+    assert_false(env->archive->verify);
+    assert_int_equal(env->archive->timeout_ms, 2 * 60 * 60 * 1000);
+    assert_true(env->preflight[NEAP_PREFLIGHT_ARCHIVING].error > 0);
+    assert_string_equal(setting(f, "archive")->value, "pgbackrest, stanza shop: sudo pgbackrest");
+    check_opens(f, (struct neap_project_opts){.env = "b"});
+    assert_int_equal(env->archive->tool, BACKUP_PITR_BARMAN);
+    assert_string_equal(env->archive->command[0], "barman");
+    assert_int_equal(env->archive->timeout_ms, 5 * 60 * 1000);
+    assert_true(env->archive->verify && env->archive->type == NULL);
+    assert_true(isnan(env->preflight[NEAP_PREFLIGHT_ARCHIVING].error));
+    check_opens(f, (struct neap_project_opts){.env = "c"});
+    assert_null(env->archive);
+}
+
+static void test_project__archive_mistakes(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *text, *says, *hint;
+    } cases[] = {
+        {"'pgbackrest'", "archive must be a table", NULL},
+        {"{}", "archive.tool must be", NULL},
+        {"{ tool = 'pgbackrst' }", "not a known tool", "Did you mean pgbackrest?"},
+        {"{ tool = 'pgbackrest' }", "archive.stanza is missing", NULL},
+        {"{ tool = 'barman', stanza = 'x' }", "archive.stanza is not a known key", NULL},
+        {"{ tool = 'barman', server = 'x', type = 'full' }", "is for pgbackrest", NULL},
+        {"{ tool = 'pgbackrest', stanza = '-x' }", "archive.stanza must be a name", NULL},
+        {"{ tool = 'pgbackrest', stanza = 'a b' }", "archive.stanza must be a name", NULL},
+        {"{ tool = 'pgbackrest', stanza = 3 }", "archive.stanza must be a name", NULL},
+        {"{ tool = 'pgbackrest', stanza = 'x', command = 'x' }", "a list of words", NULL},
+        {"{ tool = 'pgbackrest', stanza = 'x', command = {} }", "a list of words", NULL},
+        {"{ tool = 'pgbackrest', stanza = 'x', command = { 3 } }", "a list of words", NULL},
+        {"{ tool = 'pgbackrest', stanza = 'x', type = 'all' }", "archive.type must be", NULL},
+        {"{ tool = 'pgbackrest', stanza = 'x', timeout = 5 }", "timeout must be", NULL},
+        {"{ tool = 'pgbackrest', stanza = 'x', verify = 1 }", "verify must be true", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *config =
+            neap_format("return { environments = { prod = { url = 'dbname=a', archive = %s } } }",
+                        cases[i].text);
+        check_refused(f, config, NEAP_ERR_CONFIG_INVALID, cases[i].says);
+        if (cases[i].hint != NULL)
+            assert_contains(f->err.hint, cases[i].hint);
+        free(config);
+    }
+    check_refused(f, "return { environments = { scratch = { archive = {} } } }",
+                  NEAP_ERR_CONFIG_INVALID, "takes no archive");
+}
+
 static void test_project__gates_and_retention_mistakes(void **state)
 {
     struct fixture *f = *state;
@@ -413,6 +482,8 @@ int main(void)
         TEST(test_project__the_books_have_a_url_of_their_own),
         TEST(test_project__gates_and_retention),
         TEST(test_project__gates_and_retention_mistakes),
+        TEST(test_project__archive),
+        TEST(test_project__archive_mistakes),
         TEST(test_project__no_target),
         TEST(test_project__mistakes),
         TEST(test_project__password_in_a_readable_file),

@@ -29,6 +29,7 @@ function env(name) end
 ---@field backup_max_age? neap.Duration of a proved backup that the gate takes again; "1h"
 ---@field backup_dir? string where backups are; `backups` in the state directory
 ---@field retention? neap.Retention how long `neap backup prune` keeps backups
+---@field archive? neap.Archive who keeps the server's WAL and backups, for points in time
 ---@field auto_restore? boolean the way back of a failed change may restore a backup; false
 ---@field pooler? "transaction" a transaction pooler is in the way, and allowed
 ---@field timeout? neap.Duration "30s"
@@ -39,6 +40,16 @@ function env(name) end
 ---@field connect_timeout? neap.Duration "10s"
 ---@field memory? neap.Size "256MB"
 ---@field preflight? neap.Preflight other thresholds than those of `neap help preflight`
+
+---The tool that keeps the whole server's backups and WAL.
+---@class neap.Archive
+---@field tool "pgbackrest"|"barman"
+---@field stanza? string what pgBackRest calls this server
+---@field server? string what Barman calls it
+---@field command? string[] how it is run: a program and its arguments; the tool's name
+---@field type? "full"|"diff"|"incr" of the backups that neap has pgBackRest make; its own choice
+---@field timeout? neap.Duration of one backup; "2h"
+---@field verify? boolean the gate of `neap up` has it verify what it made, too; true
 
 ---@alias neap.Gate "preflight"|"backup"|"rehearsal"
 
