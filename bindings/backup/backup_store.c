@@ -42,6 +42,18 @@ const char *backup_text(const struct backup *backup, const char *key)
     return text == NULL ? "" : text;
 }
 
+const char *backup_archive_text(const struct backup *backup, const char *key)
+{
+    const json_t *archive = json_object_get(backup->manifest, "archive");
+    const char *text = json_string_value(json_object_get(archive, key));
+    return text == NULL ? "" : text;
+}
+
+bool backup_is_archive(const struct backup *backup)
+{
+    return strcmp(backup_text(backup, "kind"), BACKUP_ARCHIVE) == 0;
+}
+
 /* A path below the backup, in the manifest's words: nothing that leads elsewhere. */
 static bool is_inside(const char *path)
 {

@@ -4,6 +4,7 @@
  *
  *   DIR/ID/manifest.json   what it is, and SHA-256 and size of every other file
  *   DIR/ID/dump            pg_dump's file, or directory
+ *   DIR/ID/archive.json    instead of it: which backup of the archiving tool it is
  *   DIR/ID/schema.txt      the lines behind the schema's fingerprint
  *   DIR/ID/verified.json   what the last verify found; bound to the manifest's hash
  *   DIR/ID.part/           one that is being made, or that a killed neap left
@@ -18,6 +19,9 @@
 #include "bindings/backup/backup_files.h"
 
 #define BACKUP_SCHEMA_VERSION 1
+/* The kind of one whose files are not here: of the whole server, in the repository of the
+ * tool that its manifest names (backup_pitr.h). */
+#define BACKUP_ARCHIVE "archive"
 
 struct backup {
     char *id;
@@ -31,6 +35,9 @@ struct backup {
 void backup_clear(struct backup *backup);
 const char *backup_text(const struct backup *backup, const char *key); /* of manifest, or "" */
 bool backup_is_proved(const struct backup *backup); /* it was restored and compared */
+/* Of its `archive`: tool, server, label, end_lsn, …; or "". */
+const char *backup_archive_text(const struct backup *backup, const char *key);
+bool backup_is_archive(const struct backup *backup);
 
 /* All backups of the store, newest first; one that cannot be read is listed with its
  * problem. A store that is not there has none. The caller frees with backup_list_free. */

@@ -92,6 +92,8 @@ static const char *proof_of(const struct backup *backup)
         return "not yet";
     if (!json_is_true(json_object_get(backup->verified, "ok")))
         return "FAILED";
+    if (strcmp(level, BACKUP_ARCHIVE) == 0)
+        return "checked";
     return strcmp(level, "full") == 0 ? "proved" : "quick look";
 }
 
@@ -113,6 +115,17 @@ static bool is_sampled(const struct backup *backup)
     return json_object_get(backup->manifest, "sample_rows_over") != NULL;
 }
 
+static void print_archived(struct neap_cli *cli, const struct backup *backup)
+{
+    cli_print(cli, "  of the whole server, in the archive %s of %s: %s, whole from %s on",
+              backup_archive_text(backup, "server"), backup_archive_text(backup, "tool"),
+              backup_archive_text(backup, "label"), backup_archive_text(backup, "end_lsn"));
+    cli_print(cli,
+              "Not verified yet: `neap backup verify %s` has it read again. `neap restore %s` "
+              "prints how to go back.",
+              backup->id, backup->id);
+}
+
 static void print_created(struct neap_cli *cli, const struct backup *backup)
 {
     char size[NEAP_PROOF_SIZE], spent[NEAP_DURATION_SIZE];
@@ -120,6 +133,10 @@ static void print_created(struct neap_cli *cli, const struct backup *backup)
     neap_proof_size(json_integer_value(json_object_get(backup->manifest, "bytes")), size);
     neap_duration_text(json_integer_value(json_object_get(backup->manifest, "duration_ms")), spent);
     cli_print(cli, "backup %s  %s  %s in %s", backup->id, backup_text(backup, "kind"), size, spent);
+    if (backup_is_archive(backup)) {
+        print_archived(cli, backup);
+        return;
+    }
     if (tables > 0)
         cli_print(cli, "  %zu %s counted and digested in the same snapshot%s", tables,
                   tables == 1 ? "table" : "tables",
@@ -141,6 +158,8 @@ int cmd_backup_create(struct neap_cli *cli)
     if (cli_arguments(cli, 0, 0, &err) && read_create(cli, &opts, &err) &&
         cli_look(cli, &session, false, &err)) {
         opts.dir = dir = cli_store(cli);
+        /* Who names a kind, or a number of jobs, means pg_dump. */
+        opts.archive = cli->project.env.archive != NULL && cli->opt.kind == NULL && opts.jobs == 0;
         body = cli_target_json(&session);
         if (neap_proof_create(&session, &opts, &made, &err)) {
             neap_json_set(body, "backup", backup_json(&made));
@@ -270,6 +289,24 @@ static void print_verified(struct neap_cli *cli, const struct backup *backup)
               at == NULL ? "" : at, why == NULL ? "" : ": ", why == NULL ? "" : why);
 }
 
+static void print_archive(struct neap_cli *cli, const struct backup *backup)
+{
+    static const struct {
+        const char *label, *key;
+    } lines[] = {{"archive", "tool"},       {"server", "server"},       {"label", "label"},
+                 {"type", "type"},          {"begins at", "start_lsn"}, {"whole from", "end_lsn"},
+                 {"WAL from", "start_wal"}, {"WAL to", "end_wal"}};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (backup_archive_text(backup, lines[i].key)[0] != '\0')
+            cli_print(cli, "%-13s %s", lines[i].label, backup_archive_text(backup, lines[i].key));
+    cli_print(cli, "%-13s %lld", "timeline",
+              (long long)json_integer_value(
+                  json_object_get(json_object_get(backup->manifest, "archive"), "timeline")));
+    print_names(cli, "not included", json_object_get(backup->manifest, "not_included"));
+    print_verified(cli, backup);
+    cli_print(cli, "%-13s %s", "record", backup->path);
+}
+
 static void print_backup(struct neap_cli *cli, const struct backup *backup)
 {
     static const struct {
@@ -296,6 +333,10 @@ static void print_backup(struct neap_cli *cli, const struct backup *backup)
     neap_proof_size(json_integer_value(json_object_get(manifest, "bytes")), size);
     neap_proof_size(json_integer_value(json_object_get(manifest, "database_bytes")), database);
     cli_print(cli, "%-13s %s, of a database of %s", "size", size, database);
+    if (backup_is_archive(backup)) {
+        print_archive(cli, backup);
+        return;
+    }
     cli_print(cli, "%-13s %zu%s", "tables", json_object_size(json_object_get(manifest, "tables")),
               is_sampled(backup) ? ", of large ones a sample of the rows was digested" : "");
     print_names(cli, "roles", json_object_get(manifest, "roles"));
@@ -324,9 +365,28 @@ int cmd_backup_show(struct neap_cli *cli)
     return found ? 0 : cli_fail(cli, &err);
 }
 
+static void print_read(struct neap_cli *cli, const struct backup *backup, bool quick)
+{
+    const char *tool = backup_archive_text(backup, "tool"),
+               *label = backup_archive_text(backup, "label");
+    if (quick)
+        cli_print(cli, "backup %s: %s still has %s", backup->id, tool, label);
+    else
+        cli_print(cli, "backup %s: %s has read %s again, and all checksums are right", backup->id,
+                  tool, label);
+    cli_print(cli,
+              "This is no proof: nothing was restored. Do that on another machine, by the line "
+              "that `neap restore %s` prints.",
+              backup->id);
+}
+
 static void print_proved(struct neap_cli *cli, const struct backup *backup, bool quick)
 {
     size_t tables = json_object_size(json_object_get(backup->manifest, "tables"));
+    if (backup_is_archive(backup)) {
+        print_read(cli, backup, quick);
+        return;
+    }
     if (quick) {
         cli_print(cli, "backup %s: its files are as they were written, and its archive lists",
                   backup->id);

@@ -12,6 +12,7 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 #include "host/cli/cli_target.h"
+#include "host/cli/cmd_restore.h"
 #include "host/proof/proof.h"
 #include "host/proof/restore.h"
 
@@ -357,6 +358,13 @@ int cmd_restore(struct neap_cli *cli)
         return restore_list(cli);
     if (cli->opt.resume)
         return restore_resume(cli, &opts);
+    int status = 0;
+    if (cmd_restore_archive(cli, &status))
+        return status;
+    if (cli->opt.run != NULL) {
+        neap_error_set(&err, NEAP_ERR_USAGE, "--run is for backups of the whole server");
+        return cli_fail(cli, &err);
+    }
     if (cli->opt.table != NULL)
         return restore_table(cli, &opts);
     return cli->opt.swap ? restore_swap(cli, &opts) : restore_into(cli, &opts);

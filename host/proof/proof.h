@@ -18,12 +18,13 @@ struct neap_proof_create_opts {
     enum backup_kind kind;
     int jobs;             /* 0: one file */
     int sample_rows_over; /* backup_digest.h; 0: every row is digested */
+    bool archive;         /* of the whole server, by the environment's `archive` */
     const char *tag, *reason, *ticket;
     int64_t timeout_ms; /* of the whole; 0: none */
 };
 /* A backup of the target of a session that has begun, in a session of its own as the
- * environment's `backup` role. *out has its manifest. False: nothing is left of it, and
- * the events say why. */
+ * environment's `backup` role, or by the tool that archives the server. *out has its manifest.
+ * False: nothing is left of it, and the events say why. */
 bool neap_proof_create_in(struct neap_session *session, const struct neap_proof_create_opts *opts,
                           struct backup *out, struct neap_error *err);
 /* The same as a run of its own: the session was looked at, and is begun here. */

@@ -16,7 +16,8 @@
 #include "host/base/memory.h"
 #include "host/base/path.h"
 #include "host/change/tx.h"
-#include "host/proof/proof.h"
+#include "host/proof/proof_archive.h"
+#include "host/proof/proof_manifest.h"
 
 struct create {
     struct neap_session *session;
@@ -74,68 +75,16 @@ static void on_hashed(void *arg, int64_t bytes)
     neap_log_progress("backup: hashing, %s", text);
 }
 
-static json_t *list_of(const char *const *words)
-{
-    json_t *list = json_array();
-    for (; *words != NULL; words++)
-        json_array_append_new(list, neap_json_text(*words));
-    return list;
-}
-
 static void begin_manifest(struct create *create)
 {
-    const struct neap_session *session = create->session;
     const struct neap_proof_create_opts *opts = create->opts;
-    json_t *manifest = create->manifest = json_object();
-    char now[NEAP_UTC_SIZE];
-    neap_clock_utc(now);
-    neap_json_set(manifest, "schema_version", json_integer(BACKUP_SCHEMA_VERSION));
-    neap_json_set(manifest, "id", neap_json_text(create->part.id));
-    neap_json_set(manifest, "run_id", neap_json_text(neap_loop_run(session->loop)->id));
-    neap_json_set(manifest, "neap_version", neap_json_text(NEAP_VERSION));
-    neap_json_set(manifest, "environment", neap_json_text(session->project->env.name));
-    neap_json_set(manifest, "identity", neap_json_text(session->target->identity));
+    json_t *manifest = create->manifest =
+        neap_proof_manifest(create->session, opts, backup_kind_name(opts->kind), not_included);
     neap_json_set(manifest, "address", neap_json_text(pg_address(create->client)));
-    neap_json_set(manifest, "actor", neap_json_text(session->actor.name));
-    neap_json_set(manifest, "who", json_incref(session->actor.fields));
-    neap_json_set(manifest, "reason", neap_json_text(opts->reason));
-    neap_json_set(manifest, "ticket", neap_json_text(opts->ticket));
-    neap_json_set(manifest, "tag", neap_json_text(opts->tag));
-    neap_json_set(manifest, "kind", neap_json_text(backup_kind_name(opts->kind)));
     neap_json_set(manifest, "format", neap_json_text(opts->jobs > 0 ? "directory" : "custom"));
     if (opts->sample_rows_over > 0)
         neap_json_set(manifest, "sample_rows_over", json_integer(opts->sample_rows_over));
     neap_json_set(manifest, "pg_dump_version", neap_json_text(create->pg_dump.version));
-    neap_json_set(manifest, "started_at", neap_json_text(now));
-    neap_json_set(manifest, "not_included", list_of(not_included));
-    neap_json_set(manifest, "verified", json_null());
-}
-
-static bool record_begin(struct create *create, struct neap_error *err)
-{
-    static const char *const keys[] = {"id", "kind", "format", "tag", "pg_dump_version", NULL};
-    json_t *fields = json_object();
-    for (const char *const *key = keys; *key != NULL; key++)
-        neap_json_set(fields, *key, json_incref(json_object_get(create->manifest, *key)));
-    neap_json_set(fields, "dir", neap_json_text(create->part.dir));
-    neap_audit_add(create->session->audit, "backup.begin", fields);
-    return neap_audit_sync(create->session->audit, err);
-}
-
-static void record_end(struct create *create, const struct neap_error *err)
-{
-    json_t *fields = json_object();
-    neap_json_set(fields, "id", json_incref(json_object_get(create->manifest, "id")));
-    neap_json_set(fields, "ok", json_boolean(err == NULL));
-    if (err != NULL) {
-        neap_json_set(fields, "error", neap_json_error(err));
-    } else {
-        neap_json_set(fields, "manifest_sha256", neap_json_text(create->sha256));
-        neap_json_set(fields, "bytes", json_incref(json_object_get(create->manifest, "bytes")));
-        neap_json_set(fields, "fingerprint",
-                      json_incref(json_object_get(create->manifest, "fingerprint")));
-    }
-    neap_audit_add(create->session->audit, "backup.end", fields);
 }
 
 static bool write_schema(struct create *create, struct neap_error *err)
@@ -260,12 +209,8 @@ static bool seal(struct create *create, struct neap_error *err)
                                  .progress = on_hashed,
                                  .arg = create,
                                  .sync = true};
-    char now[NEAP_UTC_SIZE];
-    neap_clock_utc(now);
-    neap_json_set(create->manifest, "finished_at", neap_json_text(now));
-    neap_json_set(create->manifest, "duration_ms",
-                  json_integer(neap_clock_ms() - create->begun_ms));
-    neap_json_set(create->manifest, "bytes", json_integer(backup_files_bytes(create->part.path)));
+    neap_proof_manifest_end(create->manifest, create->begun_ms,
+                            backup_files_bytes(create->part.path));
     return backup_part_end(&create->part, create->manifest, &watch, create->sha256, err);
 }
 
@@ -284,7 +229,7 @@ static bool make(struct create *create, struct neap_error *err)
 {
     struct neap_session *session = create->session;
     begin_manifest(create);
-    if (!record_begin(create, err) ||
+    if (!neap_proof_record_begin(session, create->manifest, create->part.dir, err) ||
         !backup_source_begin(create->client, session->project->env.lock_budget_ms, &create->source,
                              err))
         return false;
@@ -294,22 +239,13 @@ static bool make(struct create *create, struct neap_error *err)
            seal(create, err);
 }
 
-static void give(struct create *create, struct backup *out)
-{
-    *out = (struct backup){
-        .id = neap_strdup(create->part.id),
-        .path = neap_path_join(create->part.dir, create->part.id),
-        .manifest = json_incref(create->manifest),
-    };
-    memcpy(out->manifest_sha256, create->sha256, sizeof out->manifest_sha256);
-    (void)backup_hold(out);
-}
-
 bool neap_proof_create_in(struct neap_session *session, const struct neap_proof_create_opts *opts,
                           struct backup *out, struct neap_error *err)
 {
     struct create create = {
         .session = session, .opts = opts, .part = {.fd = -1}, .begun_ms = neap_clock_ms()};
+    if (opts->archive)
+        return neap_proof_archive(session, opts, out, err);
     neap_loop_on_silence(session->loop, on_silence, NULL);
     neap_loop_run(session->loop)->deadline_ms = neap_clock_deadline_ms(opts->timeout_ms);
     bool made = prepare(&create, err) && make(&create, err);
@@ -320,9 +256,9 @@ bool neap_proof_create_in(struct neap_session *session, const struct neap_proof_
     if (!made)
         neap_proof_error(err);
     if (create.manifest != NULL)
-        record_end(&create, made ? NULL : err);
+        neap_proof_record_end(session, create.manifest, create.sha256, made ? NULL : err);
     if (made)
-        give(&create, out);
+        neap_proof_give(&create.part, create.manifest, create.sha256, out);
     backup_schema_clear(&create.schema);
     backup_source_clear(&create.source);
     backup_part_clear(&create.part);

@@ -79,6 +79,20 @@ static bool check_journal(const struct files *files, struct neap_error *err)
     return same;
 }
 
+bool neap_proof_sums(struct neap_loop *loop, const struct neap_project *project,
+                     const struct backup *backup, const char *command, struct neap_error *err)
+{
+    struct files files = {.loop = loop,
+                          .state_dir = project->state_dir,
+                          .backup = backup,
+                          .command = command,
+                          .told_ms = neap_clock_ms()};
+    struct backup_watch watch = {.run = neap_loop_run(loop), .progress = on_hashed, .arg = &files};
+    bool good = check_journal(&files, err) && backup_check(backup, &watch, err);
+    neap_log_progress_end();
+    return good;
+}
+
 bool neap_proof_files(struct neap_loop *loop, const struct neap_project *project,
                       const struct backup *backup, const char *command,
                       struct backup_tool *pg_restore, struct neap_error *err)
@@ -86,12 +100,7 @@ bool neap_proof_files(struct neap_loop *loop, const struct neap_project *project
     int major =
         (int)(json_integer_value(json_object_get(backup->manifest, "server_version_num")) / 10000);
     int dumped_by = (int)strtol(backup_text(backup, "pg_dump_version"), NULL, 10);
-    struct files files = {
-        .loop = loop, .state_dir = project->state_dir, .backup = backup, .command = command};
-    struct backup_watch watch = {.run = neap_loop_run(loop), .progress = on_hashed, .arg = &files};
-    bool good = check_journal(&files, err) && backup_check(backup, &watch, err);
-    neap_log_progress_end();
-    return good &&
+    return neap_proof_sums(loop, project, backup, command, err) &&
            backup_tool_find(loop, "pg_restore", dumped_by > major ? dumped_by : major, pg_restore,
                             err) &&
            backup_archive_list(loop, pg_restore, backup, err);

@@ -33,10 +33,13 @@ bool neap_proof_run_begin(struct neap_loop *loop, const struct neap_proof_run_op
  * went well and this could not be written; `good` is given back else. */
 bool neap_proof_run_end(struct neap_proof_run *run, bool good, struct neap_error *err);
 
-/* The files of a backup are those that were written: the hashes of the manifest, the
- * manifest's own hash in the journal of the run that made it, and an archive that lists.
- * No proof. *pg_restore can read it; the caller's to clear, also on failure. `command` is
- * whose progress is told. Waits. */
+/* The files of a backup are those that were written: the hashes of the manifest, and the
+ * manifest's own hash in the journal of the run that made it. `command` is whose progress
+ * is told. Waits. */
+bool neap_proof_sums(struct neap_loop *loop, const struct neap_project *project,
+                     const struct backup *backup, const char *command, struct neap_error *err);
+/* The same, and the archive lists. No proof. *pg_restore can read it; the caller's to clear,
+ * also on failure. */
 bool neap_proof_files(struct neap_loop *loop, const struct neap_project *project,
                       const struct backup *backup, const char *command,
                       struct backup_tool *pg_restore, struct neap_error *err);

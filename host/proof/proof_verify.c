@@ -14,6 +14,7 @@
 #include "host/base/log.h"
 #include "host/base/memory.h"
 #include "host/proof/proof.h"
+#include "host/proof/proof_archive.h"
 #include "host/proof/proof_compare.h"
 #include "host/proof/proof_run.h"
 
@@ -89,6 +90,37 @@ static bool check_full(struct verify *verify, struct neap_error *err)
     return same;
 }
 
+/* Nothing is restored here: a whole server's files go where a whole server can. */
+static bool check_archive(const struct verify *verify, struct neap_error *err)
+{
+    if (verify->opts->on_target) {
+        neap_error_set(err, NEAP_ERR_BACKUP_UNPROVED,
+                       "backup %s is of the whole server, and no database beside the target",
+                       verify->backup->id);
+        neap_error_hint(err, "`neap backup verify %s` has the tool read it again.",
+                        verify->backup->id);
+        return false;
+    }
+    return neap_proof_sums(verify->loop, verify->project, verify->backup, "verify", err) &&
+           neap_proof_archive_check(verify->loop, &verify->project->env, verify->backup,
+                                    verify->opts->quick, err);
+}
+
+static const char *level_of(const struct verify *verify)
+{
+    if (verify->opts->quick)
+        return "quick";
+    return backup_is_archive(verify->backup) ? BACKUP_ARCHIVE : "full";
+}
+
+/* No quick look takes it away. */
+static bool was_read(const struct backup *backup)
+{
+    const char *level = json_string_value(json_object_get(backup->verified, "level"));
+    return json_is_true(json_object_get(backup->verified, "ok")) && level != NULL &&
+           strcmp(level, "quick") != 0;
+}
+
 /* Of the backup itself, and not of the place where it was checked. */
 static bool is_verdict(const struct neap_error *err)
 {
@@ -102,7 +134,7 @@ static json_t *verdict(const struct verify *verify, const struct neap_error *err
     char now[NEAP_UTC_SIZE];
     bool ok = err->code == NEAP_OK;
     neap_clock_utc(now);
-    neap_json_set(json, "level", neap_json_text(verify->opts->quick ? "quick" : "full"));
+    neap_json_set(json, "level", neap_json_text(level_of(verify)));
     neap_json_set(json, "ok", json_boolean(ok));
     neap_json_set(json, "at", neap_json_text(now));
     neap_json_set(json, "seconds",
@@ -117,7 +149,7 @@ static json_t *verdict(const struct verify *verify, const struct neap_error *err
 static void keep(struct verify *verify, const struct neap_error *found, json_t **out)
 {
     struct neap_error err = {0};
-    bool proved = backup_is_proved(verify->backup);
+    bool proved = was_read(verify->backup);
     json_t *json = verdict(verify, found);
     json_t *fields = json_deep_copy(json);
     neap_json_set(fields, "id", neap_json_text(verify->backup->id));
@@ -136,13 +168,19 @@ static void keep(struct verify *verify, const struct neap_error *found, json_t *
     neap_error_clear(&err);
 }
 
+static bool check_dump(struct verify *verify, struct neap_error *err)
+{
+    return neap_proof_files(verify->loop, verify->project, verify->backup, "verify",
+                            &verify->pg_restore, err) &&
+           (verify->opts->quick || check_full(verify, err));
+}
+
 static bool check(struct verify *verify, json_t **verified, struct neap_error *err)
 {
     struct neap_run *run = neap_loop_run(verify->loop);
     run->deadline_ms = neap_clock_deadline_ms(verify->opts->timeout_ms);
-    bool good = neap_proof_files(verify->loop, verify->project, verify->backup, "verify",
-                                 &verify->pg_restore, err) &&
-                (verify->opts->quick || check_full(verify, err));
+    bool good =
+        backup_is_archive(verify->backup) ? check_archive(verify, err) : check_dump(verify, err);
     run->deadline_ms = NEAP_FOREVER;
     /* The copy's server, not the target. */
     if (!good && err->code == NEAP_ERR_DB_CONNECT && !verify->opts->on_target)

@@ -18,7 +18,8 @@ static const char live_schema[] = "live-schema";
 
 static bool is_restorable(const struct backup *backup)
 {
-    return backup->manifest != NULL && strcmp(backup_text(backup, "kind"), "data") != 0;
+    return backup->manifest != NULL && !backup_is_archive(backup) &&
+           strcmp(backup_text(backup, "kind"), "data") != 0;
 }
 
 /* By its whole id, so that another lookup gives the same. */

@@ -43,6 +43,9 @@ static void test_backup_pitr__reads_what_pgbackrest_says(void **unused)
 /* Whatever answers in its place, no word of it gets into an argument list unseen. */
 static void test_backup_pitr__believes_no_strange_answer(void **unused)
 {
+    static const char hostile[] =
+        "[{\"backup\":[{\"label\":\"--x; rm\",\"lsn\":{\"stop\":\"0/1\"},\"archive\":"
+        "{\"stop\":\"000000010000000000000008\"}}]}]";
     static const char *const answers[] = {
         "{}",
         "[]",
@@ -50,8 +53,7 @@ static void test_backup_pitr__believes_no_strange_answer(void **unused)
         "[{\"backup\":{}}]",
         "[{\"backup\":[{}]}]",
         "[{\"backup\":[{\"label\":\"20261121-072357F\"}]}]",
-        "[{\"backup\":[{\"label\":\"--x; rm\",\"lsn\":{\"stop\":\"0/1\"},\"archive\":"
-        "{\"stop\":\"000000010000000000000008\"}}]}]",
+        hostile,
     };
     (void)unused;
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {

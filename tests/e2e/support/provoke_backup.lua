@@ -164,4 +164,12 @@ return {
     { run = verified("create table t (id int)", nil, " --kind data"), says = "no schema",
       hint = "neap backup create", at = false },
   },
+  ["archive.failed"] = {
+    { run = function(p)
+        p:write("neap.lua", ([[return { environments = { shop = { url = %q,
+          archive = { tool = "pgbackrest", stanza = "shop", command = { "/nowhere/tool" } } } } }]])
+          :format(p.url))
+        return p:neap "-e shop backup create --json"
+      end, says = "cannot start /nowhere/tool", hint = "Install pgbackrest", at = false },
+  },
 }
