@@ -34,6 +34,7 @@ struct neap_change {
     struct neap_attempts attempts;
     const struct neap_actor *actor;
     const char *reason, *ticket;
+    bool is_archive;               /* it is of the whole server: neap only says how to go back */
     const char *backup_id;         /* the proved backup that is this run's way back, or NULL */
     struct neap_way_back way_back; /* owned: neap_way_back_clear */
     bool (*is_applied)(void *arg, const char *id); /* for `requires` */

@@ -39,6 +39,12 @@ static json_t *body_of(const struct backup *backup, const struct neap_restore_ar
     return body;
 }
 
+static int64_t archive_timeline(const struct backup *backup)
+{
+    return json_integer_value(
+        json_object_get(json_object_get(backup->manifest, "archive"), "timeline"));
+}
+
 static void print_target(struct neap_cli *cli, const struct backup *backup,
                          const struct neap_restore_archive *found)
 {
@@ -55,6 +61,11 @@ static void print_target(struct neap_cli *cli, const struct backup *backup,
         cli_print(cli, "This goes back to right before run %s of %s: %s%s%s, timeline %lld.",
                   place->run, place->at, place->name == NULL ? "" : place->name,
                   place->name == NULL ? "LSN " : " at ", place->lsn, (long long)place->timeline);
+    if (place != NULL && place->timeline != archive_timeline(backup))
+        cli_print(cli,
+                  "The backup is of timeline %lld: the server says at once whether that leads "
+                  "there.",
+                  (long long)archive_timeline(backup));
     cli_print(cli, "What was written since is lost, in ALL databases of the server.");
 }
 

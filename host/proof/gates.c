@@ -190,7 +190,7 @@ static bool check_schema(struct neap_gates *gates, struct neap_error *err)
         return true;
     if (!neap_gates_schema(gates, &gates->before, err))
         return false;
-    if (gates->backup.id == NULL ||
+    if (gates->backup.id == NULL || backup_is_archive(&gates->backup) ||
         strcmp(gates->before.hash, backup_text(&gates->backup, "fingerprint")) == 0)
         return true;
     neap_error_set(err, NEAP_ERR_BACKUP_CHANGED,
@@ -206,6 +206,7 @@ bool neap_gates_pass(struct neap_gates *gates, struct neap_plan_item *const *ite
     bool passed = pass_backup(gates, items, err) && pass_rehearsal(gates, items, count, err) &&
                   check_schema(gates, err);
     gates->session->change.backup_id = gates->backup.id;
+    gates->session->change.is_archive = backup_is_archive(&gates->backup);
     return neap_audit_sync(gates->session->audit, passed ? err : NULL) && passed;
 }
 

@@ -14,8 +14,6 @@
 #include "host/proof/gates_parts.h"
 #include "host/proof/retention.h"
 
-#define TAG "pre_migration"
-
 /* Of the target as it is now. */
 struct present {
     char fingerprint[NEAP_HASH_HEX_SIZE];
@@ -38,9 +36,7 @@ static int64_t rows_of(const struct backup *backup, const char *table)
     return json_integer_value(json_object_get(json_object_get(tables, table), "rows"));
 }
 
-/* A clock that was put back makes one look younger than it is: what is of the future is
- * not believed. */
-static bool is_young(const struct neap_gates *gates, const struct backup *backup)
+bool neap_gates_is_young(const struct neap_gates *gates, const struct backup *backup)
 {
     int64_t at_us = 0, now_us = neap_clock_utc_us();
     return neap_clock_utc_parse(backup_text(backup, "started_at"), &at_us) && at_us <= now_us &&
@@ -74,7 +70,7 @@ static bool find_again(struct neap_gates *gates, struct neap_error *err)
     bool good = true;
     for (size_t i = 0; good && gates->backup.id == NULL && i < count; i++) {
         if (!is_of_target(gates, &list[i]) || !backup_is_proved(&list[i]) ||
-            !is_young(gates, &list[i]))
+            !neap_gates_is_young(gates, &list[i]))
             continue;
         good = is_read || read_present(gates, &present, err);
         is_read = true;
@@ -87,17 +83,18 @@ static bool find_again(struct neap_gates *gates, struct neap_error *err)
     return good;
 }
 
-static json_t *fields_of(const struct neap_gates *gates)
+json_t *neap_gates_backup_fields(const struct neap_gates *gates)
 {
     json_t *fields = json_object();
     neap_json_set(fields, "backup", neap_json_text(gates->backup.id));
+    neap_json_set(fields, "kind", json_incref(json_object_get(gates->backup.manifest, "kind")));
     neap_json_set(fields, "bytes", json_incref(json_object_get(gates->backup.manifest, "bytes")));
     neap_json_set(fields, "made_at",
                   json_incref(json_object_get(gates->backup.manifest, "started_at")));
     return fields;
 }
 
-static void say_backup(struct neap_gates *gates, const char *result, int64_t begun_ms)
+void neap_gates_say_backup(struct neap_gates *gates, const char *result, int64_t begun_ms)
 {
     char size[NEAP_PROOF_SIZE], spent[NEAP_DURATION_SIZE];
     bool again = strcmp(result, "reused") == 0;
@@ -106,11 +103,12 @@ static void say_backup(struct neap_gates *gates, const char *result, int64_t beg
     neap_proof_size(json_integer_value(json_object_get(gates->backup.manifest, "bytes")), size);
     neap_duration_text(again ? (neap_clock_utc_us() - at_us) / 1000 : neap_clock_ms() - begun_ms,
                        spent);
-    neap_gates_say(
-        gates,
-        &(struct neap_gate_said){
-            .gate = "backup", .result = result, .fields = fields_of(gates), .begun_ms = begun_ms},
-        again ? "%s  %s, %s old" : "%s  %s in %s", gates->backup.id, size, spent);
+    neap_gates_say(gates,
+                   &(struct neap_gate_said){.gate = "backup",
+                                            .result = result,
+                                            .fields = neap_gates_backup_fields(gates),
+                                            .begun_ms = begun_ms},
+                   again ? "%s  %s, %s old" : "%s  %s in %s", gates->backup.id, size, spent);
 }
 
 static bool make(struct neap_gates *gates, struct neap_error *err)
@@ -118,7 +116,7 @@ static bool make(struct neap_gates *gates, struct neap_error *err)
     struct neap_proof_create_opts opts = {
         .dir = gates->session->project->env.backup_dir,
         .kind = BACKUP_FULL,
-        .tag = TAG,
+        .tag = NEAP_GATES_TAG,
         .reason = gates->opts->reason,
         .ticket = gates->opts->ticket,
     };
@@ -140,7 +138,7 @@ static bool prove(struct neap_gates *gates, bool again, struct neap_error *err)
     neap_log_progress("gate: proving backup %s", gates->backup.id);
     bool proved = neap_proof_verify_in(gates->session, &opts, &gates->backup,
                                        wants_copy ? &gates->copy : NULL, &verified, err);
-    said.fields = fields_of(gates);
+    said.fields = neap_gates_backup_fields(gates);
     neap_json_set(said.fields, "proved_at",
                   json_incref(json_object_get(again ? gates->backup.verified : verified, "at")));
     json_decref(verified);
@@ -158,11 +156,13 @@ static bool prove(struct neap_gates *gates, bool again, struct neap_error *err)
 bool neap_gates_backup(struct neap_gates *gates, struct neap_error *err)
 {
     struct neap_gate_said said = {.gate = "backup", .begun_ms = neap_clock_ms()};
+    if (gates->session->project->env.archive != NULL)
+        return neap_gates_archive(gates, err);
     bool found = find_again(gates, err);
     bool again = gates->backup.id != NULL;
     if (!found || (!again && !make(gates, err)))
         return neap_gates_fail(gates, &said, "--skip-backup", err);
-    say_backup(gates, again ? "reused" : "passed", said.begun_ms);
+    neap_gates_say_backup(gates, again ? "reused" : "passed", said.begun_ms);
     return prove(gates, again, err);
 }
 
@@ -196,8 +196,9 @@ bool neap_gates_resumed(struct neap_gates *gates, const char *migration, struct 
     if (read && named.backup != NULL &&
         backup_find(session->project->env.backup_dir, named.backup, NULL, &gates->backup, &why))
         neap_gates_say(gates,
-                       &(struct neap_gate_said){
-                           .gate = "backup", .result = "reused", .fields = fields_of(gates)},
+                       &(struct neap_gate_said){.gate = "backup",
+                                                .result = "reused",
+                                                .fields = neap_gates_backup_fields(gates)},
                        "%s  from before the migration began", gates->backup.id);
     neap_error_clear(&why);
     free(named.backup);

@@ -27,6 +27,14 @@ bool neap_gates_backup(struct neap_gates *gates, struct neap_error *err);
 /* Of a change that stopped halfway: the backup of the run that began it, where that has one
  * and it is still there. Asks for none. */
 bool neap_gates_resumed(struct neap_gates *gates, const char *migration, struct neap_error *err);
+/* The same where the environment has an `archive`: of the whole server. */
+bool neap_gates_archive(struct neap_gates *gates, struct neap_error *err);
+/* For both. A clock that was put back makes a backup look younger than it is: what is of the
+ * future is not believed. */
+#define NEAP_GATES_TAG "pre_migration"
+bool neap_gates_is_young(const struct neap_gates *gates, const struct backup *backup);
+json_t *neap_gates_backup_fields(const struct neap_gates *gates);
+void neap_gates_say_backup(struct neap_gates *gates, const char *result, int64_t begun_ms);
 /* The gate rehearsal, on gates->copy where there is one. */
 bool neap_gates_rehearsal(struct neap_gates *gates, struct neap_plan_item *const *items,
                           size_t count, struct neap_error *err);

@@ -14,12 +14,18 @@
 #include "host/proof/gates_parts.h"
 #include "host/proof/rehearse.h"
 
-static const char *from_of(const struct neap_gates *gates)
+/* Of nothing, and of a backup of the whole server, no copy can be made here: the schema as
+ * it is now must do, without rows. */
+static bool has_rows(const struct neap_gates *gates)
 {
-    return gates->backup.id == NULL ? "live-schema" : gates->backup.id;
+    return gates->backup.id != NULL && !backup_is_archive(&gates->backup);
 }
 
-/* Without a backup there are no rows to rehearse on: the schema as it is now must do. */
+static const char *from_of(const struct neap_gates *gates)
+{
+    return has_rows(gates) ? gates->backup.id : "live-schema";
+}
+
 static bool need_copy(struct neap_gates *gates, struct neap_error *err)
 {
     struct neap_rehearse_copy copy;
@@ -47,10 +53,8 @@ static bool rehearse(struct neap_gates *gates, struct neap_plan_item *const *ite
                      struct neap_rehearsal *rehearsal, struct neap_error *err)
 {
     struct backup_schema before = {0}, after = {0};
-    struct neap_rehearse_opts opts = {.from = from_of(gates),
-                                      .has_rows = gates->backup.id != NULL,
-                                      .items = items,
-                                      .count = count};
+    struct neap_rehearse_opts opts = {
+        .from = from_of(gates), .has_rows = has_rows(gates), .items = items, .count = count};
     bool done = need_copy(gates, err) && backup_schema_read(gates->copy.client, &before, err) &&
                 neap_rehearse(gates->session, &gates->copy, &opts, rehearsal, err) &&
                 backup_schema_read(gates->copy.client, &after, err);

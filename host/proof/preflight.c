@@ -205,6 +205,11 @@ static bool look_disks(const struct asking *asking, enum neap_preflight_name che
                        struct neap_preflight_row *row, struct neap_error *err)
 {
     char *path = NULL;
+    if (check == NEAP_PREFLIGHT_DISK_BACKUP && asking->session->project->env.archive != NULL) {
+        row->value = NAN;
+        row->message = neap_strdup("the files are with the tool that archives the server");
+        return true;
+    }
     if (check == NEAP_PREFLIGHT_DISK_STATE)
         path = neap_strdup(asking->session->project->state_dir);
     else if (check == NEAP_PREFLIGHT_DISK_BACKUP)

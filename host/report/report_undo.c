@@ -139,6 +139,30 @@ static const char *proved_backup(const json_t *json)
     return id;
 }
 
+/* By the gate's own word; a run of `backup create` changed nothing that could be undone. */
+static bool is_archive(const json_t *json, const char *backup)
+{
+    size_t i;
+    const json_t *gate;
+    json_array_foreach(json_object_get(json, "gates"), i, gate)
+    {
+        if (neap_report_is(gate, "backup", backup) && neap_report_is(gate, "kind", "archive"))
+            return true;
+    }
+    return false;
+}
+
+static void add_restore(json_t *json, const char *neap, const char *backup)
+{
+    if (is_archive(json, backup))
+        add(json,
+            neap_format("%s restore %s --run %s", neap, backup, neap_report_word(json, "run_id")),
+            "prints how to go back to before this run, with the whole server");
+    else
+        add(json, neap_format("%s restore %s --swap --reason TEXT", neap, backup),
+            "the last resort: what was written since the backup is lost");
+}
+
 static void add_swap(json_t *json)
 {
     const json_t *restore = json_object_get(json, "restore");
@@ -165,8 +189,7 @@ void neap_report_undo(json_t *json)
                       neap_report_is(json, "result", "partial");
         add_swap(json);
         if (backup[0] != '\0' && stands)
-            add(json, neap_format("%s restore %s --swap --reason TEXT", neap, backup),
-                "the last resort: what was written since the backup is lost");
+            add_restore(json, neap, backup);
     }
     free(neap);
 }

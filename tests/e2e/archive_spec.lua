@@ -259,6 +259,42 @@ describe("an archive", function()
     assert.equal("", process.capture(("find %s/backups -name '*.part'"):format(p.state)))
   end)
 
+  it("is the gate of a protected environment, and the way back of what stops halfway", function()
+    archive.configure(p, s, { rules = [[protected = true, allow_superuser = true, preflight = {
+      disk_state = false, disk_data = false, pin = false },]] })
+    p:write_table("0004", "d")
+    local function gates_of(document)
+      local said = {}
+      for _, gate in ipairs(document.gates) do
+        said[#said + 1] = gate.gate .. " " .. gate.result
+      end
+      return table.concat(said, ", ")
+    end
+    local document = p:json "up"
+    assert.equal("preflight passed, backup passed, verify passed, rehearsal passed, "
+      .. "validation passed", (gates_of(document):gsub("validate", "validation")))
+    local backup = p:json("backup list").backups[1]
+    assert.same({ "archive", "pre_migration", document.run_id },
+      { backup.kind, backup.tag, backup.run_id })
+    assert.equal("live-schema", event_of(p, "rehearsal.end", document.run_id).from)
+    assert.equal("neap_" .. document.run_id, p:json({ "restore", backup.id }).target.name)
+    p:write("migrations/0005_half.lua", [[
+return migration {
+  summary = "half", transaction = false,
+  steps = {
+    { name = "one", up = function(db) db:exec "create table e (id int)" error "no" end,
+      verify = function() return false end, down = function() end },
+  },
+}]])
+    document = p:json({ "up", "--skip-rehearsal", "--reason", "x" }, 9)
+    has(gates_of(document), "backup reused, verify reused, rehearsal skipped")
+    local line = ("neap -e production restore %s --run %s"):format(backup.id, document.run_id)
+    has(document.error.hint, line)
+    has(p:expect("report").out, line)
+    assert.equal(document.run_id, p:json({ "restore", backup.id, "--run", document.run_id })
+      .target.run)
+  end)
+
   it("finds a backup that was damaged, and one that expired", function()
     local backup = p:json("backup list").backups[1]
     local file = archive.file(s, backup.archive.label .. "/bundle/1")
