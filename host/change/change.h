@@ -34,9 +34,9 @@ struct neap_change {
     struct neap_attempts attempts;
     const struct neap_actor *actor;
     const char *reason, *ticket;
-    bool is_archive;               /* it is of the whole server: neap only says how to go back */
-    const char *backup_id;         /* the proved backup that is this run's way back, or NULL */
-    struct neap_way_back way_back; /* owned: neap_way_back_clear */
+    const char *archive_run; /* it is of the whole server, and leads back to before that run */
+    const char *backup_id;   /* the proved backup that is this run's way back, or NULL */
+    struct neap_way_back way_back;                 /* owned: neap_way_back_clear */
     bool (*is_applied)(void *arg, const char *id); /* for `requires` */
     void *arg;
     struct neap_commit_pending *pending; /* sent, and not answered yet (commit.h) */

@@ -141,15 +141,15 @@ static void add_hint(struct neap_error *err, const char *text)
     free(earlier);
 }
 
-/* Right before this run: its restore point is recorded, and what was written since is what
- * such a restore loses. */
+/* Right before the run that began it: its restore point is recorded. Nobody need count what
+ * a restore would lose: all that was written since, in every database. */
 static void add_archive(struct neap_change *change, struct neap_error *err)
 {
     const struct neap_environment *env = change->env;
-    char *hint = neap_format("The last resort is the whole server as it was before this run: "
-                             "`neap%s%s restore %s --run %s` prints how.",
-                             env->named ? " -e " : "", env->named ? env->name : "",
-                             change->backup_id, change->run->id);
+    char *hint = neap_format("The last resort is the whole server as it was before run "
+                             "%s: `neap%s%s restore %s --run %s` prints how.",
+                             change->archive_run, env->named ? " -e " : "",
+                             env->named ? env->name : "", change->backup_id, change->archive_run);
     add_hint(err, hint);
     free(hint);
 }
@@ -178,7 +178,7 @@ void neap_way_back_stop(struct neap_change *change, const struct neap_way_back_p
         return;
     if (second != NULL && second->detail != NULL)
         add_detail(err, "The schema before (-) and now (+):\n", second->detail);
-    if (change->backup_id != NULL && change->is_archive)
+    if (change->backup_id != NULL && change->archive_run != NULL)
         add_archive(change, err);
     else if (change->backup_id != NULL)
         add_restore(change, err);

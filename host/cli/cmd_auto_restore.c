@@ -28,7 +28,7 @@ static bool is_wanted(const struct cmd_change *change)
 {
     const struct neap_change *heart = &change->session.change;
     return change->cli->project.env.auto_restore && heart->way_back.stopped &&
-           heart->backup_id != NULL && !heart->is_archive && !neap_run_stopping(heart->run);
+           heart->backup_id != NULL && heart->archive_run == NULL && !neap_run_stopping(heart->run);
 }
 
 static void tell_turn(struct cmd_change *change, const char *next_run)

@@ -206,7 +206,7 @@ bool neap_gates_pass(struct neap_gates *gates, struct neap_plan_item *const *ite
     bool passed = pass_backup(gates, items, err) && pass_rehearsal(gates, items, count, err) &&
                   check_schema(gates, err);
     gates->session->change.backup_id = gates->backup.id;
-    gates->session->change.is_archive = backup_is_archive(&gates->backup);
+    gates->session->change.archive_run = neap_gates_archive_run(gates);
     return neap_audit_sync(gates->session->audit, passed ? err : NULL) && passed;
 }
 
@@ -223,6 +223,7 @@ void neap_gates_clear(struct neap_gates *gates)
 {
     neap_preflight_clear(&gates->preflight);
     backup_clear(&gates->backup);
+    free(gates->began);
     backup_copy_end(&gates->copy);
     backup_schema_clear(&gates->before);
     free(gates->rehearsed);

@@ -33,6 +33,7 @@ struct neap_gates {
     json_t *list; /* the events, for --json */
     struct neap_preflight preflight;
     struct backup backup;        /* the way back; id NULL: none */
+    char *began;                 /* the run that began what is resumed; NULL: this one */
     struct backup_copy copy;     /* of it, from its proof to its rehearsal */
     json_t *rehearsal;           /* as `neap help json` has it; NULL: none */
     bool was_rehearsed;          /* and it was good */

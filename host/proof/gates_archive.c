@@ -87,6 +87,13 @@ static bool read_again(struct neap_gates *gates, bool again, struct neap_error *
     return true;
 }
 
+const char *neap_gates_archive_run(const struct neap_gates *gates)
+{
+    if (gates->backup.id == NULL || !backup_is_archive(&gates->backup))
+        return NULL;
+    return gates->began == NULL ? neap_loop_run(gates->session->loop)->id : gates->began;
+}
+
 bool neap_gates_archive(struct neap_gates *gates, struct neap_error *err)
 {
     struct neap_session *session = gates->session;

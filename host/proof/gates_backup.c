@@ -88,6 +88,7 @@ json_t *neap_gates_backup_fields(const struct neap_gates *gates)
     json_t *fields = json_object();
     neap_json_set(fields, "backup", neap_json_text(gates->backup.id));
     neap_json_set(fields, "kind", json_incref(json_object_get(gates->backup.manifest, "kind")));
+    neap_json_set(fields, "before_run", neap_json_text(neap_gates_archive_run(gates)));
     neap_json_set(fields, "bytes", json_incref(json_object_get(gates->backup.manifest, "bytes")));
     neap_json_set(fields, "made_at",
                   json_incref(json_object_get(gates->backup.manifest, "started_at")));
@@ -193,6 +194,8 @@ bool neap_gates_resumed(struct neap_gates *gates, const char *migration, struct 
     bool read =
         steps.count == 0 || neap_audit_read(session->project->state_dir, session->target->identity,
                                             steps.rows[0].run_id, on_event, &named, err);
+    if (steps.count > 0)
+        gates->began = neap_strdup(steps.rows[0].run_id);
     if (read && named.backup != NULL &&
         backup_find(session->project->env.backup_dir, named.backup, NULL, &gates->backup, &why))
         neap_gates_say(gates,

@@ -33,6 +33,8 @@ bool neap_gates_archive(struct neap_gates *gates, struct neap_error *err);
  * future is not believed. */
 #define NEAP_GATES_TAG "pre_migration"
 bool neap_gates_is_young(const struct neap_gates *gates, const struct backup *backup);
+/* The run before which the whole server is the way back; NULL: a database is. Borrowed. */
+const char *neap_gates_archive_run(const struct neap_gates *gates);
 json_t *neap_gates_backup_fields(const struct neap_gates *gates);
 void neap_gates_say_backup(struct neap_gates *gates, const char *result, int64_t begun_ms);
 /* The gate rehearsal, on gates->copy where there is one. */

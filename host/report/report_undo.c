@@ -139,25 +139,27 @@ static const char *proved_backup(const json_t *json)
     return id;
 }
 
-/* By the gate's own word; a run of `backup create` changed nothing that could be undone. */
-static bool is_archive(const json_t *json, const char *backup)
+/* The run before which the whole server is the way back, by the gate's own word; "": a
+ * database is. */
+static const char *archive_run(const json_t *json, const char *backup)
 {
     size_t i;
     const json_t *gate;
     json_array_foreach(json_object_get(json, "gates"), i, gate)
     {
-        if (neap_report_is(gate, "backup", backup) && neap_report_is(gate, "kind", "archive"))
-            return true;
+        if (neap_report_is(gate, "backup", backup) &&
+            neap_report_word(gate, "before_run")[0] != '\0')
+            return neap_report_word(gate, "before_run");
     }
-    return false;
+    return "";
 }
 
 static void add_restore(json_t *json, const char *neap, const char *backup)
 {
-    if (is_archive(json, backup))
-        add(json,
-            neap_format("%s restore %s --run %s", neap, backup, neap_report_word(json, "run_id")),
-            "prints how to go back to before this run, with the whole server");
+    const char *run = archive_run(json, backup);
+    if (run[0] != '\0')
+        add(json, neap_format("%s restore %s --run %s", neap, backup, run),
+            "prints how to go back to before that run, with the whole server");
     else
         add(json, neap_format("%s restore %s --swap --reason TEXT", neap, backup),
             "the last resort: what was written since the backup is lost");
