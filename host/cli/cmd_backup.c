@@ -158,8 +158,9 @@ int cmd_backup_create(struct neap_cli *cli)
     if (cli_arguments(cli, 0, 0, &err) && read_create(cli, &opts, &err) &&
         cli_look(cli, &session, false, &err)) {
         opts.dir = dir = cli_store(cli);
-        /* Who names a kind, or a number of jobs, means pg_dump. */
-        opts.archive = cli->project.env.archive != NULL && cli->opt.kind == NULL && opts.jobs == 0;
+        /* Who says how it is dumped means pg_dump. */
+        opts.archive = cli->project.env.archive != NULL && cli->opt.kind == NULL &&
+                       opts.jobs == 0 && opts.sample_rows_over == 0;
         body = cli_target_json(&session);
         if (neap_proof_create(&session, &opts, &made, &err)) {
             neap_json_set(body, "backup", backup_json(&made));
